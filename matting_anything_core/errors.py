@@ -1,0 +1,35 @@
+"""The errors a caller may want to tell apart. Every one says what was given, what is wanted and what to do."""
+
+from __future__ import annotations
+
+
+class MattingError(Exception):
+    """Base of every error this library raises on purpose."""
+
+
+class PromptError(MattingError):
+    """A prompt that cannot mean anything on this picture."""
+
+
+class ImageError(MattingError):
+    """A picture that cannot be read, or a file that cannot be written as one."""
+
+
+class WeightsError(MattingError):
+    """Weights that are missing, damaged, untrusted or made for another network."""
+
+
+class DeviceError(MattingError):
+    """A device that is not there, or whose memory does not suffice."""
+
+
+class MissingExtraError(MattingError):
+    """A feature whose optional packages are not installed; the message holds the command that installs them."""
+
+
+class NothingFoundError(MattingError):
+    """Words that match nothing in the picture."""
+
+
+class CancelledError(MattingError):
+    """The caller's progress callback asked to stop."""
