@@ -1,0 +1,200 @@
+"""Segment Anything, out of segment_anything's modules, with our own building, loading and encoding.
+
+One class for the ViTs of the published checkpoints and for the small bundled encoder (`lite`): both turn a padded
+square picture into 256 channels at a sixteenth of its size, and share prompt encoder and mask decoder. Tensor names
+are those of the published checkpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, TypeAlias, cast
+
+import torch
+from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, TwoWayTransformer
+from torch import Tensor, nn
+
+from ..errors import WeightsError
+from .attention import encode_vit
+from .decoder import decode_masks
+from .lite import LITE_MEAN, LITE_STD, LiteEncoder
+
+Architecture: TypeAlias = Literal["vit_b", "vit_l", "vit_h", "lite", "vit_tiny_test"]
+
+PATCH = 16
+"""Pixels of the square for one token of the features, along each side."""
+CHANNELS = 256
+"""Channels of the features."""
+SAM_MEAN = (123.675, 116.28, 103.53)
+"""Subtracted from RGB in 0..255 before a ViT …"""
+SAM_STD = (58.395, 57.12, 57.375)
+"""… and divided by."""
+
+
+@dataclass(frozen=True)
+class _ViT:
+    width: int
+    depth: int
+    heads: int
+    whole: tuple[int, ...]
+    """Blocks whose attention is over the whole picture; the others look at windows."""
+    window: int = 14
+    square: int = 1024
+    decoder_width: int = 2048
+
+
+_VITS: Mapping[str, _ViT] = {
+    "vit_b": _ViT(768, 12, 12, (2, 5, 8, 11)),
+    "vit_l": _ViT(1024, 24, 16, (5, 11, 17, 23)),
+    "vit_h": _ViT(1280, 32, 16, (7, 15, 23, 31)),
+    # Small enough to run in milliseconds, and still with everything in it: two heads, windows that stick out of
+    # the grid, one block over the whole picture.
+    "vit_tiny_test": _ViT(32, 3, 2, (1,), window=3, square=128, decoder_width=64),
+}
+
+LITE_SQUARE = 384
+LITE_DECODER_WIDTH = 1024
+
+
+class Sam(nn.Module):
+    """Image encoder, prompt encoder and mask decoder. Built by `build_sam`, filled by `load_state`.
+
+    square: side in pixels of the picture the encoder takes; mean, std: its normalisation, on the 0..255 scale.
+    """
+
+    def __init__(
+        self,
+        image_encoder: nn.Module,
+        *,
+        square: int,
+        mean: tuple[float, float, float],
+        std: tuple[float, float, float],
+        decoder_width: int,
+    ) -> None:
+        super().__init__()
+        self.square = square
+        self.mean = mean
+        self.std = std
+        grid = square // PATCH
+        self.image_encoder = image_encoder
+        self.prompt_encoder = PromptEncoder(
+            embed_dim=CHANNELS, image_embedding_size=(grid, grid), input_image_size=(square, square), mask_in_chans=16
+        )
+        self.mask_decoder = MaskDecoder(
+            transformer_dim=CHANNELS,
+            transformer=TwoWayTransformer(depth=2, embedding_dim=CHANNELS, mlp_dim=decoder_width, num_heads=8),
+            num_multimask_outputs=3,
+            iou_head_depth=3,
+            iou_head_hidden_dim=256,
+        )
+
+    @property
+    def grid(self) -> int:
+        """Tokens along each side of the features; low-resolution masks are four times as large."""
+        return self.square // PATCH
+
+    def encode(self, pixels: Tensor) -> Tensor:
+        """Features of pictures: B×3×S×S float, (RGB - mean) / std, zero-padded right and below -> B×256×S/16×S/16.
+
+        A ViT is frozen (section 3.1 of the paper) and runs without gradients, the small encoder with them where they
+        are enabled.
+        """
+        if isinstance(self.image_encoder, ImageEncoderViT):
+            return encode_vit(self.image_encoder, pixels)
+        return cast(Tensor, self.image_encoder(pixels))
+
+    def decode(
+        self,
+        features: Tensor,
+        boxes: Tensor | None = None,
+        points: Tensor | None = None,
+        labels: Tensor | None = None,
+        masks: Tensor | None = None,
+        owner: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Three candidate masks for each of N prompts.
+
+        features: B×256×h×w. boxes: N×4 (x0, y0, x1, y1); points: N×P×2 with labels N×P (1 on the object, 0 not,
+        -1 padding); coordinates in pixels of the square. masks: N×1×4h×4w logits (above 0 = object). What is given
+        must have the same N. owner: N integers, the picture of each prompt; left out, all are of the first.
+
+        Returns logits N×3×4h×4w and the predicted IoU of each candidate, N×3. Padding is a token like any other
+        (as in SAM): prompts with unequal numbers of points give the numbers of their own only when decoded apart.
+        """
+        prompts = None if points is None or labels is None else (points, labels)
+        sparse, dense = self.prompt_encoder(prompts, boxes, masks)
+        if owner is None:
+            owner = torch.zeros(len(dense), dtype=torch.long, device=features.device)
+        positional = self.prompt_encoder.get_dense_pe()
+        return decode_masks(self.mask_decoder, features, positional, sparse, dense, owner)
+
+
+def build_sam(architecture: Architecture | str, square: int | None = None) -> Sam:
+    """A Sam with fresh weights, in eval mode.
+
+    Under `with torch.device("meta")` nothing is allocated; `load_state` then puts a checkpoint's tensors in place.
+    square: side of the encoder's input; left out, the architecture's own (1024 for the published ViTs).
+    Raises WeightsError for an unknown architecture or a square the encoder cannot have.
+    """
+    if architecture not in (*_VITS, "lite"):
+        known = ", ".join((*_VITS, "lite"))
+        raise WeightsError(f"there is no architecture {architecture!r}; known are {known}")
+    stride = 32 if architecture == "lite" else PATCH
+    default = LITE_SQUARE if architecture == "lite" else _VITS[architecture].square
+    side = default if square is None else square
+    if side < stride or side % stride:
+        raise WeightsError(f"a square of {side} pixels does not fit {architecture}; wanted is a multiple of {stride}")
+    if architecture == "lite":
+        sam = Sam(LiteEncoder(), square=side, mean=LITE_MEAN, std=LITE_STD, decoder_width=LITE_DECODER_WIDTH)
+    else:
+        vit = _VITS[architecture]
+        encoder = ImageEncoderViT(
+            img_size=side, patch_size=PATCH, embed_dim=vit.width, depth=vit.depth, num_heads=vit.heads,
+            out_chans=CHANNELS, norm_layer=partial(nn.LayerNorm, eps=1e-6), use_rel_pos=True,
+            window_size=vit.window, global_attn_indexes=vit.whole,
+        )
+        sam = Sam(encoder, square=side, mean=SAM_MEAN, std=SAM_STD, decoder_width=vit.decoder_width)
+    return sam.eval()
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:4])
+    return shown if len(names) <= 4 else f"{shown} and {len(names) - 4} more"
+
+
+def load_state(module: nn.Module, tensors: Mapping[str, Tensor], what: str) -> None:
+    """Put `tensors` in the place of the module's own, without a copy where the types agree.
+
+    Half-precision tensors become the module's type (float32 unless it was changed). The module may be on the meta
+    device. what: how to call the weights in an error, e.g. a file's name.
+    Raises WeightsError that lists what is missing, unexpected, or of another shape or kind; nothing is loaded then.
+    """
+    wanted = module.state_dict()
+    missing = [name for name in wanted if name not in tensors]
+    unexpected = [name for name in tensors if name not in wanted]
+    wrong = [
+        f"{name} {tuple(tensors[name].shape)} instead of {tuple(value.shape)}"
+        for name, value in wanted.items()
+        if name in tensors and tensors[name].shape != value.shape
+    ]
+    kind = [
+        f"{name} holds {tensors[name].dtype}"
+        for name, value in wanted.items()
+        if name in tensors and tensors[name].is_floating_point() != value.is_floating_point()
+    ]
+    problems = [
+        f"{title}: {_some(names)}"
+        for title, names in (
+            ("missing", missing), ("unexpected", unexpected), ("of another shape", wrong), ("of another kind", kind)
+        )
+        if names
+    ]
+    if problems:
+        raise WeightsError(
+            f"{what} does not fit {type(module).__name__} ({len(wanted)} tensors wanted, {len(tensors)} given); "
+            + "; ".join(problems)
+        )
+    ready: dict[str, Any] = {name: tensors[name].detach().to(value.dtype) for name, value in wanted.items()}
+    module.load_state_dict(ready, strict=True, assign=True)
