@@ -1,0 +1,155 @@
+"""Between the picture's pixels and the network's square: fit, coordinates along, and bilinear windows back.
+
+A picture is scaled so that its longer side is the square's side, then zero-padded right and below (SAM's way). All of
+it is pure and depends on sizes only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .errors import PromptError
+from .types import Box
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+
+class Window(NamedTuple):
+    """Whole pixels: rows top..bottom and columns left..right, the last ones excluded."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def height(self) -> int:
+        """Rows."""
+        return max(self.bottom - self.top, 0)
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        return max(self.right - self.left, 0)
+
+    def slices(self) -> tuple[slice, slice]:
+        """Rows and columns for indexing the last two axes."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a picture of height × width pixels lies in a square of `square` pixels."""
+
+    height: int
+    width: int
+    square: int
+
+    @property
+    def scaled(self) -> tuple[int, int]:
+        """Height and width of the picture inside the square; never below one pixel."""
+        scale = self.square / max(self.height, self.width)
+        return max(int(self.height * scale + 0.5), 1), max(int(self.width * scale + 0.5), 1)
+
+    def at(self, square: int) -> Fit:
+        """The same picture in another square."""
+        return Fit(self.height, self.width, square)
+
+    def point(self, x: float, y: float) -> tuple[float, float]:
+        """A point of the picture, in the square's pixels."""
+        height, width = self.scaled
+        return x * width / self.width, y * height / self.height
+
+    def box(self, box: Box) -> Box:
+        """A box of the picture, in the square's pixels."""
+        return (*self.point(box[0], box[1]), *self.point(box[2], box[3]))
+
+
+def clip_box(box: Box, height: int, width: int) -> Box:
+    """Cut off what sticks out of a picture of height × width.
+
+    Raises PromptError when nothing is left.
+    """
+    x0, y0, x1, y1 = box
+    clipped = max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))
+    if clipped[0] >= clipped[2] or clipped[1] >= clipped[3]:
+        raise PromptError(
+            f"the box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) lies outside the picture, which is {width} x {height} pixels"
+        )
+    return clipped
+
+
+def check_point(point: tuple[float, float], height: int, width: int) -> None:
+    """Raise PromptError for a point outside a picture of height × width."""
+    x, y = point
+    if not (0 <= x <= width and 0 <= y <= height):
+        raise PromptError(f"the point ({x:g}, {y:g}) lies outside the picture, which is {width} x {height} pixels")
+
+
+def mask_bounds(mask: np.ndarray[Any, Any]) -> Box:
+    """The box around what is true in a mask H×W that is not empty: whole pixels, right and bottom edges excluded."""
+    import numpy as np
+
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+
+
+def fit_picture(rgb: np.ndarray[Any, Any], fit: Fit) -> np.ndarray[Any, Any]:
+    """H×W×3 uint8 -> h×w×3 uint8 of `fit.scaled`, bilinear with antialiasing (as Pillow does, and so SAM)."""
+    import numpy as np
+    from PIL import Image
+
+    height, width = fit.scaled
+    if rgb.shape[:2] == (height, width):
+        return rgb
+    picture = Image.fromarray(np.ascontiguousarray(rgb))
+    return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
+
+
+def to_square(
+    rgb: np.ndarray[Any, Any],
+    fit: Fit,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+    device: Any = None,
+) -> Tensor:
+    """H×W×3 uint8 -> 1×3×S×S float32: scaled, (RGB - mean) / std on the 0..255 scale, zero-padded after that."""
+    import torch
+
+    scaled = torch.from_numpy(fit_picture(rgb, fit).copy()).to(device)
+    height, width = fit.scaled
+    square = torch.zeros((1, 3, fit.square, fit.square), device=device)
+    picture = square[0, :, :height, :width]
+    picture.copy_(scaled.permute(2, 0, 1))
+    picture.sub_(torch.tensor(mean, device=device).view(3, 1, 1)).div_(torch.tensor(std, device=device).view(3, 1, 1))
+    return square
+
+
+def _taps(start: int, stop: int, inputs: int, outputs: int, device: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """For output pixels start..stop of a bilinear resize inputs -> outputs: lower and upper source, upper's weight."""
+    import torch
+
+    # In float64 on the CPU, where positions of large pictures stay exact; devices get float32 weights.
+    position = (torch.arange(start, stop, dtype=torch.float64) + 0.5) * (inputs / outputs) - 0.5
+    position.clamp_(0, inputs - 1)
+    lower = position.floor()
+    weight = (position - lower).float()
+    index = lower.long()
+    return index.to(device), (index + 1).clamp(max=inputs - 1).to(device), weight.to(device)
+
+
+def resize_window(x: Tensor, size: tuple[int, int], window: Window) -> Tensor:
+    """The rows and columns `window` of x (…×h×w) resized bilinearly to `size` (H, W), without making the rest.
+
+    Equal to F.interpolate(mode="bilinear", align_corners=False, antialias=False) followed by the crop.
+    """
+    top, bottom, down = _taps(window.top, window.bottom, x.shape[-2], size[0], x.device)
+    left, right, across = _taps(window.left, window.right, x.shape[-1], size[1], x.device)
+    first, last = (int(top[0]), int(bottom[-1]) + 1) if len(top) else (0, 0)
+    rows = x[..., first:last, :]
+    # Columns first: the intermediate has the source's rows, which are fewer when enlarging.
+    wide = rows[..., left].lerp(rows[..., right], across.to(x.dtype))
+    return wide[..., top - first, :].lerp(wide[..., bottom - first, :], down.to(x.dtype).unsqueeze(-1))
