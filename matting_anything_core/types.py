@@ -1,5 +1,5 @@
-"""The values that pass through the library: what is asked (Prompt), what is known of a picture (Embedding), what comes
-out (Matte). All are frozen: nothing is hidden in a model, so they can be kept, shared between threads and compared.
+"""The values that go into the library: what is asked (Prompt) and what is known of a picture (Embedding). What comes
+out, the Matte, stands in result.py. All are frozen: nothing is hidden in a model, so they can be kept, shared between threads and compared.
 
 Coordinates are pixels of the picture as it is seen (after EXIF orientation): x to the right, y down, (0, 0) the top
 left corner of the top left pixel. A box is (x0, y0, x1, y1) with x0 < x1 and y0 < y1.
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     import PIL.Image
     import torch
 
+    from .image import Image
+
 ImageInput: TypeAlias = (
-    "str | os.PathLike[str] | bytes | PIL.Image.Image | np.ndarray[Any, Any] | torch.Tensor"
+    "str | os.PathLike[str] | bytes | PIL.Image.Image | np.ndarray[Any, Any] | torch.Tensor | Image"
 )
 PromptInput: TypeAlias = "Prompt | str | Sequence[float] | np.ndarray[Any, Any] | Mapping[str, Any]"
 Box: TypeAlias = tuple[float, float, float, float]
@@ -181,3 +183,46 @@ class Prompt:
             return cls(box=value)  # type: ignore[arg-type]
         raise PromptError(f"a prompt was given as {type(value).__name__}; wanted is a box (x0, y0, x1, y1), "
                           "a mask array, words, or Prompt(box=…, points=…, labels=…, mask=…, text=…)")
+
+
+def prompts_of(value: PromptInput | Sequence[PromptInput]) -> tuple[list[Prompt], bool]:
+    """One prompt or a list of them -> (prompts, whether it was a single one).
+
+    A list or tuple of four plain numbers is one box; any other list holds prompts.
+    """
+    if isinstance(value, (list, tuple)) and not (value and all(_plain_number(item) for item in value)):
+        if not value:
+            raise PromptError("the list of prompts is empty; give at least one box, point, mask or text")
+        return [Prompt.of(item) for item in value], False
+    if hasattr(value, "ndim") and hasattr(value, "shape") and value.ndim == 2 and value.shape[1] == 4 \
+            and value.shape[0] >= 1 and getattr(value.dtype, "kind", "f") in "if":
+        # N×4 signed integers or floats: boxes. A mask four pixels wide must be bool or unsigned.
+        return [Prompt.of(row) for row in value], False
+    return [Prompt.of(value)], True  # type: ignore[arg-type]
+
+
+def _plain_number(value: Any) -> bool:
+    return not isinstance(value, str) and not hasattr(value, "__len__") and hasattr(value, "__float__")
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """What a model knows of one picture, made once by `MattingAnything.embed` and used for any number of prompts.
+
+    image: the picture it was made of. features: 1×256×h×w, the encoder's output, on the model's device.
+    pixels: 1×3×S×S float32, the normalised, padded square that Mask-to-Matte looks at.
+    model: which model made it; another one refuses it. It holds no more state than this and may be kept or dropped.
+    """
+
+    image: Image
+    features: torch.Tensor = field(repr=False)
+    pixels: torch.Tensor = field(repr=False)
+    model: str
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes it occupies, the picture's included (for caches that are bounded by memory)."""
+        alpha = 0 if self.image.alpha is None else self.image.alpha.nbytes
+        tensors = self.features.nelement() * self.features.element_size()
+        tensors += self.pixels.nelement() * self.pixels.element_size()
+        return int(self.image.rgb.nbytes + alpha + tensors)
