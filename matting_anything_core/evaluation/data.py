@@ -287,7 +287,8 @@ def read_alpha(path: Path) -> npt.NDArray[np.float32]:
     if array.dtype == np.bool_:
         return array.astype(np.float32)
     if array.dtype.kind == "f":
-        return np.clip(array, 0, 1).astype(np.float32)
+        clipped: npt.NDArray[np.float32] = np.clip(array, 0, 1).astype(np.float32)
+        return clipped
     # Pillow reads 16-bit gray as uint16, or as int32 that holds 16 bits.
     scale = np.float32(255 if array.dtype == np.uint8 else 65535)
     alpha: npt.NDArray[np.float32] = array.astype(np.float32) / scale

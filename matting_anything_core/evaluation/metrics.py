@@ -145,7 +145,8 @@ def connectivity_map(alpha: FloatArray, target: FloatArray, *, reference: bool =
     and φ = 1 - d where d >= 0.15, else 1. A fully connected pixel has l = 1.
     """
     reached = _connected_level(np.minimum(alpha, target), reference=reference)
-    return np.abs(_connectedness(alpha, reached) - _connectedness(target, reached))
+    difference: FloatArray = np.abs(_connectedness(alpha, reached) - _connectedness(target, reached))
+    return difference
 
 
 def _connectedness(alpha: FloatArray, reached: FloatArray) -> FloatArray:
@@ -226,19 +227,49 @@ def instance_iou(predictions: Sequence[Array], truths: Sequence[Array]) -> npt.N
     return result
 
 
+def best_assignment(gain: npt.NDArray[np.float64]) -> list[tuple[int, int]]:
+    """Pairs (row, column), each row and column at most once, as many as fit, with the greatest sum of `gain`.
+
+    The Hungarian method with potentials (Kuhn 1955, Munkres 1957), in O(rows² · columns).
+    """
+    if gain.shape[0] > gain.shape[1]:
+        return sorted((row, column) for column, row in best_assignment(gain.T))
+    rows, columns = gain.shape
+    # One column more, the first, is where a row waits to be assigned.
+    row_of = np.full(columns + 1, -1)
+    row_price, column_price = np.zeros(rows), np.zeros(columns + 1)
+    for row in range(rows):
+        row_of[0], current = row, 0
+        least, came_from = np.full(columns + 1, np.inf), np.zeros(columns + 1, np.intp)
+        visited = np.zeros(columns + 1, np.bool_)
+        while row_of[current] >= 0:
+            visited[current] = True
+            slack = -gain[row_of[current]] - row_price[row_of[current]] - column_price[1:]
+            better = ~visited[1:] & (slack < least[1:])
+            least[1:][better], came_from[1:][better] = slack[better], current
+            following = int(np.argmin(np.where(visited, np.inf, least)))
+            step = least[following]
+            row_price[row_of[visited]] += step
+            column_price[visited] -= step
+            least[~visited] -= step
+            current = following
+        while current:
+            row_of[current] = row_of[came_from[current]]
+            current = int(came_from[current])
+    return sorted((int(row_of[column]), column - 1) for column in range(1, columns + 1) if row_of[column] >= 0)
+
+
 def match_instances(
     predictions: Sequence[Array], truths: Sequence[Array], *, reference: bool = False
 ) -> InstanceMatches:
     """Match predicted instances to true ones (lists of mattes of one picture) so that the sum of IoU is greatest, and
     measure each pair over the union of its supports. Raises ValueError for mattes of different sizes."""
-    from scipy.optimize import linear_sum_assignment
-
     mattes, targets = [as_alpha(matte) for matte in predictions], [as_alpha(matte) for matte in truths]
     if len({matte.shape for matte in [*mattes, *targets]}) > 1:
         raise ValueError("the mattes of one picture have different sizes")
     iou = instance_iou(mattes, targets)
     pairs = []
-    for row, column in zip(*linear_sum_assignment(iou, maximize=True), strict=True):
+    for row, column in best_assignment(iou):
         if iou[row, column] > 0:
             similarity = instance_similarity(mattes[row], targets[column], reference=reference)
             similarity["iou"] = float(iou[row, column])

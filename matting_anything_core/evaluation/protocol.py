@@ -1,5 +1,5 @@
-"""How each benchmark is run, after "Matting Anything" (arXiv 2306.05399), section 4: guidance, post-processing, prompts,
-and the published numbers that can be relied on.
+"""How each benchmark is run, after "Matting Anything" (arXiv 2306.05399): guidance, post-processing, prompts, and the
+published numbers that can be relied on.
 
 The box is the bounds of the true matte above 127/255; the point is the box's centre; words come from the data.
 """
@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..types import Box, Guidance, Prompt
+from ..types import Box, Guidance, Prompt, Sides
 from .data import Benchmark, DataError, Picture, Sample
 
 PromptKind = Literal["box", "point", "text"]
@@ -26,15 +26,17 @@ PROMPT_KINDS: tuple[PromptKind, ...] = ("box", "point", "text")
 class Protocol:
     """How a benchmark is run.
 
-    guidance, postprocess: as in MattingAnything.matte. instances: IMQ is measured, as well as the errors of each matte.
+    guidance, sides, postprocess: as in MattingAnything.matte.
+    instances: IMQ is measured, as well as the errors of each matte.
     box_jitter: each side of a box is moved by up to this share of the box's width or height, since users' boxes are
     not perfect; seed: of that jitter, which is the same for every system and every run.
     reference: measure as the released program does (see metrics.py), boxes and 8-bit rounding included.
     trimap_kernel: width in pixels of the band of made trimaps, where the data has none.
     """
 
-    guidance: Guidance
+    guidance: Guidance | Literal["auto"]
     postprocess: bool
+    sides: Sides | Literal["auto"] = "one"
     instances: bool = False
     prompt: PromptKind = "box"
     box_jitter: float = 0.0
@@ -47,6 +49,8 @@ class Protocol:
             raise DataError(f"the box jitter is {self.box_jitter}; wanted is a share of the box's sides from 0 to 0.5")
 
 
+# One-sided merging is what the released program does unless told otherwise; for a folder the model's own choice is
+# taken, as by the `matte` command.
 PROTOCOLS: dict[Benchmark, Protocol] = {
     "ppm100": Protocol(guidance="alpha", postprocess=True),
     "am2k": Protocol(guidance="alpha", postprocess=True),
@@ -55,7 +59,7 @@ PROTOCOLS: dict[Benchmark, Protocol] = {
     "him2k": Protocol(guidance="mask", postprocess=False, instances=True),
     "him2k_comp": Protocol(guidance="mask", postprocess=False, instances=True),
     "refmatte_rw100": Protocol(guidance="mask", postprocess=False),
-    "folder": Protocol(guidance="mask", postprocess=False),
+    "folder": Protocol(guidance="auto", sides="auto", postprocess=False),
 }
 
 
@@ -124,8 +128,8 @@ class Published:
     difference: bool = False
 
 
-_MAM_ABLATION = "arXiv 2306.05399v2, ablation study, text"
-_MAM_TEXT = "arXiv 2306.05399v2, section 4, text"
+_MAM_ABLATION = "arXiv 2306.05399v2, ablation study"
+_MAM_TEXT = "arXiv 2306.05399v2"
 
 PUBLISHED: dict[Benchmark, Sequence[Published]] = {
     "ppm100": (
