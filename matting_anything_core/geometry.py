@@ -141,15 +141,33 @@ def _taps(start: int, stop: int, inputs: int, outputs: int, device: Any) -> tupl
     return index.to(device), (index + 1).clamp(max=inputs - 1).to(device), weight.to(device)
 
 
-def resize_window(x: Tensor, size: tuple[int, int], window: Window) -> Tensor:
+def source_window(window: Window, size: tuple[int, int], source: tuple[int, int]) -> Window:
+    """What of a picture of `source` (h, w) is read for `window` of it resized bilinearly to `size` (H, W)."""
+    top, bottom, _ = _taps(window.top, window.bottom, source[0], size[0], None)
+    left, right, _ = _taps(window.left, window.right, source[1], size[1], None)
+    if not len(top) or not len(left):
+        return Window(0, 0, 0, 0)
+    return Window(int(top[0]), int(left[0]), int(bottom[-1]) + 1, int(right[-1]) + 1)
+
+
+def resize_window(
+    x: Tensor,
+    size: tuple[int, int],
+    window: Window,
+    *,
+    source: tuple[int, int] | None = None,
+    origin: tuple[int, int] = (0, 0),
+) -> Tensor:
     """The rows and columns `window` of x (…×h×w) resized bilinearly to `size` (H, W), without making the rest.
 
-    Equal to F.interpolate(mode="bilinear", align_corners=False, antialias=False) followed by the crop.
+    Equal to F.interpolate(mode="bilinear", align_corners=False, antialias=False) followed by the crop. x may be a part
+    of a picture of `source` (h, w), with its first row and column at `origin`, that holds `source_window`.
     """
-    top, bottom, down = _taps(window.top, window.bottom, x.shape[-2], size[0], x.device)
-    left, right, across = _taps(window.left, window.right, x.shape[-1], size[1], x.device)
+    height, width = x.shape[-2:] if source is None else source
+    top, bottom, down = _taps(window.top, window.bottom, height, size[0], x.device)
+    left, right, across = _taps(window.left, window.right, width, size[1], x.device)
     first, last = (int(top[0]), int(bottom[-1]) + 1) if len(top) else (0, 0)
-    rows = x[..., first:last, :]
+    rows = x[..., first - origin[0] : last - origin[0], :] if len(top) else x[..., :0, :]
     # Columns first: the intermediate has the source's rows, which are fewer when enlarging.
-    wide = rows[..., left].lerp(rows[..., right], across.to(x.dtype))
+    wide = rows[..., left - origin[1]].lerp(rows[..., right - origin[1]], across.to(x.dtype))
     return wide[..., top - first, :].lerp(wide[..., bottom - first, :], down.to(x.dtype).unsqueeze(-1))
