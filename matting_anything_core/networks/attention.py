@@ -36,7 +36,7 @@ def encode_vit(encoder: ImageEncoderViT, pixels: Tensor) -> Tensor:
     half precision) all at once with one fused attention a block. No gradients.
     """
     if uses_blocks(pixels):
-        return torch.cat([_encode_blocks(encoder, picture) for picture in pixels.split(1)])
+        return torch.cat([_encode_blocks(encoder, picture) for picture in torch.split(pixels, 1)])
     tokens = _patches(encoder, pixels)
     for block in encoder.blocks:
         tokens = _fused_block(block, tokens)
@@ -81,7 +81,7 @@ def _relative(table: Tensor, size: int) -> Tensor:
 
 def _bias_factors(attention: nn.Module, queries: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
     """The bias of N×T×C queries against keys by row (N×T×height) and by column (N×T×width); it is their sum."""
-    grid = queries.unflatten(1, (height, width))
+    grid = queries.reshape(len(queries), height, width, -1)
     by_row = torch.einsum("nhwc,hkc->nhwk", grid, _relative(cast(Tensor, attention.rel_pos_h), height).to(grid.dtype))
     by_column = torch.einsum("nhwc,wkc->nhwk", grid, _relative(cast(Tensor, attention.rel_pos_w), width).to(grid.dtype))
     return by_row.flatten(1, 2), by_column.flatten(1, 2)
@@ -105,8 +105,9 @@ def _to_windows(qkv: Tensor, bias: Tensor, window: int, heads: int) -> Tensor:
 def _from_windows(x: Tensor, window: int, height: int, width: int) -> Tensor:
     """(B·windows)×heads×window²×C -> B×h×w×(heads·C); tokens outside the grid are dropped."""
     down, across = -(-height // window), -(-width // window)
-    split = x.unflatten(2, (window, window)).unflatten(0, (-1, down, across))
-    grid = split.permute(0, 1, 4, 2, 5, 3, 6).reshape(-1, down * window, across * window, x.shape[1] * x.shape[3])
+    heads, channels = x.shape[1], x.shape[3]
+    split = x.reshape(-1, down, across, heads, window, window, channels)
+    grid = split.permute(0, 1, 4, 2, 5, 3, 6).reshape(-1, down * window, across * window, heads * channels)
     return grid[:, :height, :width]
 
 
@@ -235,7 +236,7 @@ def _mlp(block: nn.Module, tokens: Tensor, hidden: Tensor) -> None:
     """tokens += mlp(norm(tokens)), in place, TOKEN_BLOCK tokens at a time; tokens T×C."""
     mlp = cast(nn.Module, block.mlp)
     first, second = cast(nn.Linear, mlp.lin1), cast(nn.Linear, mlp.lin2)
-    for part in tokens.split(len(hidden)):
+    for part in torch.split(tokens, len(hidden)):
         inner = hidden[: len(part), : first.out_features]
         torch.addmm(first.bias, block.norm2(part), first.weight.t(), out=inner)  # type: ignore[operator]
         activated = cast(Tensor, mlp.act(inner))  # type: ignore[operator]
