@@ -1,0 +1,159 @@
+"""Which device and number type to compute with, and what to do when its memory runs out.
+
+`auto` is CUDA, then MPS, then the CPU. On CUDA `auto` computes in bfloat16 where the card does so natively, else in
+float16; on MPS and the CPU in float32: MPS gains little from half precision and loses accuracy in the soft parts of
+an alpha matte, CPUs mostly emulate it. Half precision is autocast, so weights and normalisations stay float32.
+No global flag of torch is changed anywhere in this library.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .errors import DeviceError
+
+if TYPE_CHECKING:
+    import torch
+
+T = TypeVar("T")
+
+_NO_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "invalid buffer size",  # MPS, for a single tensor beyond what it can address
+)
+
+
+def resolve_device(device: str | torch.device = "auto") -> torch.device:
+    """The torch device for "auto", "cpu", "cuda", "cuda:1", "mps" or a torch.device.
+
+    A torch.device of another kind (a host's own) is taken as it is. Raises DeviceError for an unknown name and for a
+    device that this machine, or this build of torch, does not have.
+    """
+    import torch
+
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", torch.cuda.current_device())
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    wanted = device
+    if isinstance(device, str):
+        try:
+            wanted = torch.device(device)
+        except RuntimeError:
+            wanted = device
+        if isinstance(wanted, str) or wanted.type not in ("cpu", "cuda", "mps"):
+            raise DeviceError(f"there is no device {device[:40]!r}; known are auto, cpu, cuda, cuda:0 …, mps")
+    if not isinstance(wanted, torch.device):
+        raise DeviceError(f"a device was given as {type(device).__name__}; wanted is its name or a torch.device")
+    if wanted.type == "cuda":
+        return _cuda(wanted)
+    if wanted.type == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("mps was asked for, but it is only there on macOS with Apple's chips; use device='auto'")
+    return wanted
+
+
+def _cuda(wanted: torch.device) -> torch.device:
+    import torch
+
+    if not torch.cuda.is_available():
+        build = "this build of torch is for the CPU only; install one with CUDA (pytorch.org)" \
+            if torch.version.cuda is None and torch.version.hip is None else "no usable card or driver is found"
+        raise DeviceError(f"{wanted} was asked for, but {build}, or use device='auto'")
+    count = torch.cuda.device_count()
+    index = torch.cuda.current_device() if wanted.index is None else wanted.index
+    if index >= count:
+        raise DeviceError(f"{wanted} was asked for, but there are {count} CUDA devices, numbered from 0")
+    return torch.device("cuda", index)
+
+
+def resolve_dtype(dtype: str | torch.dtype = "auto", device: torch.device | None = None) -> torch.dtype:
+    """The number type to compute in on `device` (the CPU when left out); see the module's text for "auto".
+
+    Raises DeviceError for an unknown type and for one the device does not compute in.
+    """
+    import torch
+
+    kind = "cpu" if device is None else device.type
+    if dtype == "auto":
+        if kind != "cuda":
+            return torch.float32
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    known = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+    chosen = known.get(dtype) if isinstance(dtype, str) else dtype
+    if chosen is None or chosen not in known.values():
+        raise DeviceError(f"{dtype} cannot be computed in; known are auto, {', '.join(known)}")
+    if kind == "cpu" and chosen == torch.float16:
+        raise DeviceError("float16 is emulated on the CPU, slower than float32; use float32 or bfloat16 there")
+    if kind == "mps" and chosen == torch.bfloat16:
+        raise DeviceError("bfloat16 is not computed everywhere on MPS; use float32 or float16 there")
+    return chosen
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractContextManager[Any]:
+    """The context to compute in: autocast to `dtype`, or for float32 none, even inside a host's own autocast."""
+    import torch
+
+    if dtype != torch.float32:
+        return torch.autocast(device.type, dtype=dtype)
+    if device.type in ("cpu", "cuda"):
+        return torch.autocast(device.type, enabled=False)
+    return contextlib.nullcontext()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that the device's, or the machine's, memory does not suffice."""
+    import torch
+
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in _NO_MEMORY)
+
+
+def in_chunks(
+    function: Callable[[int, int], T], count: int, chunk: int, *, device: torch.device, what: str = "prompts"
+) -> Iterator[T]:
+    """Yield function(start, stop) over 0..count in steps of `chunk`, halving it whenever memory runs out.
+
+    function: must do nothing that calling it again would double. what: of which there are `count`, for the error.
+    A smaller chunk stays for the rest. Raises DeviceError when even one at a time does not fit; other errors pass.
+    """
+    if chunk < 1:
+        raise ValueError(f"chunk is {chunk}; wanted is at least 1")
+    start = 0
+    while start < count:
+        stop = min(count, start + chunk)
+        try:
+            result = function(start, stop)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if stop - start == 1:
+                raise DeviceError(_too_little(device, what)) from error
+            chunk = (stop - start) // 2
+        else:
+            yield result
+            start = stop
+            continue
+        # Outside of the handler: there the error's frames would still hold the tensors that are to be freed.
+        _free(device)
+
+
+def _free(device: torch.device) -> None:
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+def _too_little(device: torch.device, what: str) -> str:
+    memory = "the machine's memory" if device.type == "cpu" else f"the memory of {device}"
+    others = "" if device.type == "cpu" else ", device='cpu'"
+    return (f"{memory} does not suffice even when {what} are taken one at a time; close other programs that use it, or "
+            f"use a smaller model (lite, vit_b){others}, or a smaller picture")

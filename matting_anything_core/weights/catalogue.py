@@ -1,0 +1,138 @@
+"""What is published, where, and under which licence: the only place that knows addresses and checksums.
+
+A file without a known sha256 is listed so that it can be found, but it is fetched only with a checksum given by the
+user or with their explicit trust.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+from urllib.parse import urlsplit
+
+Role = Literal["sam", "m2m", "joint", "grounding"]
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """One published file. `size` is in bytes; `size` and `sha256` are None where nobody has published them.
+
+    `companions` are small text files (configuration, vocabulary) that lie beside it at the same revision.
+    """
+
+    name: str
+    role: Role
+    architecture: str
+    url: str
+    size: int | None
+    sha256: str | None
+    licence: str
+    revision: str
+    note: str
+    companions: tuple[str, ...] = ()
+
+    @property
+    def published_name(self) -> str:
+        """The file's name where it is published, under which users may already have it."""
+        return urlsplit(self.url).path.rsplit("/", 1)[-1]
+
+    @property
+    def installed_name(self) -> str:
+        """Where it stands in the weights folder once fetched, relative to it."""
+        return f"{self.name}/{self.published_name}" if self.role == "grounding" else f"{self.name}.safetensors"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A name that `load_model` takes: the files it is made of, or none for the bundled one."""
+
+    name: str
+    files: tuple[str, ...]
+    note: str
+
+    @property
+    def bundled(self) -> bool:
+        """Shipped inside the package."""
+        return not self.files
+
+
+_SAM = "https://dl.fbaipublicfiles.com/segment_anything/"
+_HUB = "https://huggingface.co/"
+_TOOLKIT_NOTE = "copy of the authors' file (theirs is on Google Drive); checksum not published, optimiser state dropped"
+_DINO_REVISION = "a2bb814dd30d776dcf7e30523b00659f4f141c71"
+
+_FILES = (
+    WeightFile(
+        name="sam_vit_b", role="sam", architecture="vit_b", url=_SAM + "sam_vit_b_01ec64.pth", size=375042383,
+        sha256="ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912", licence="Apache-2.0",
+        revision="01ec64", note="Segment Anything, ViT-B",
+    ),
+    WeightFile(
+        name="sam_vit_l", role="sam", architecture="vit_l", url=_SAM + "sam_vit_l_0b3195.pth", size=1249524607,
+        sha256="3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622", licence="Apache-2.0",
+        revision="0b3195", note="Segment Anything, ViT-L",
+    ),
+    WeightFile(
+        name="sam_vit_h", role="sam", architecture="vit_h", url=_SAM + "sam_vit_h_4b8939.pth", size=2564550879,
+        sha256="a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e", licence="Apache-2.0",
+        revision="4b8939", note="Segment Anything, ViT-H",
+    ),
+    WeightFile(
+        name="m2m_vit_b", role="m2m", architecture="vit_b",
+        url=_HUB + "conrevo/Segment-Anything-A1111/resolve/main/mam.pth", size=11007593,
+        sha256="23e9190ea994c18863e54d0185101870c4800aa43bf1629023015de7e659a8ef", licence="MIT",
+        revision="57e36b8", note="Mask-to-Matte for ViT-B, extracted from the authors' joint file",
+    ),
+    WeightFile(
+        name="m2m_vit_l", role="m2m", architecture="vit_l",
+        url=_HUB + "zhengchong/Human-Toolkit/resolve/main/MAM/mam_vitl.pth", size=None, sha256=None, licence="MIT",
+        revision="7e725a0", note="Mask-to-Matte for ViT-L: " + _TOOLKIT_NOTE,
+    ),
+    WeightFile(
+        name="m2m_vit_h", role="m2m", architecture="vit_h",
+        url=_HUB + "zhengchong/Human-Toolkit/resolve/main/MAM/mam_vith.pth", size=None, sha256=None, licence="MIT",
+        revision="7e725a0", note="Mask-to-Matte for ViT-H: " + _TOOLKIT_NOTE,
+    ),
+    WeightFile(
+        name="mam_vit_b", role="joint", architecture="vit_b",
+        url=_HUB + "shi-labs/Matting-Anything/resolve/main/checkpoints/mam_sam_vitb.pth", size=None,
+        sha256="b7d0781aa6edeab7b0d8195edf5b894402f9fa5b7220759825ff750c75450f08", licence="MIT",
+        revision="c22773e", note="the authors' joint file: SAM ViT-B (Apache-2.0) and Mask-to-Matte; about 408 MB",
+    ),
+    WeightFile(
+        name="grounding-dino-tiny", role="grounding", architecture="grounding-dino-tiny",
+        url=_HUB + f"IDEA-Research/grounding-dino-tiny/resolve/{_DINO_REVISION}/model.safetensors", size=689359096,
+        sha256="1a2412ef99bd74bcd3c2a246fa1e48581f8889a1300c9051974741314fc042f3", licence="Apache-2.0",
+        revision=_DINO_REVISION, note="words to boxes, for text prompts (extra `text`)",
+        companions=("config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json",
+                    "special_tokens_map.json", "vocab.txt"),
+    ),
+)
+
+FILES: Mapping[str, WeightFile] = MappingProxyType({file.name: file for file in _FILES})
+"""Every published file by its name."""
+
+MODELS: Mapping[str, Model] = MappingProxyType({
+    model.name: model
+    for model in (
+        Model("lite", (), "small, bundled with the package: works offline from the start"),
+        Model("vit_b", ("sam_vit_b", "m2m_vit_b"), "the paper's main model"),
+        Model("vit_l", ("sam_vit_l", "m2m_vit_l"), "larger SAM; its Mask-to-Matte has no published checksum"),
+        Model("vit_h", ("sam_vit_h", "m2m_vit_h"), "largest SAM; its Mask-to-Matte has no published checksum"),
+    )
+})
+"""Every model by the name `load_model` takes."""
+
+
+def by_sha256(digest: str) -> WeightFile | None:
+    """The published file with this checksum, if it is a known one."""
+    return next((file for file in FILES.values() if file.sha256 == digest), None)
+
+
+def files_of(name: str) -> tuple[WeightFile, ...] | None:
+    """The files behind the name of a model or of a file; empty for the bundled model, None for an unknown name."""
+    if name in MODELS:
+        return tuple(FILES[file] for file in MODELS[name].files)
+    return (FILES[name],) if name in FILES else None

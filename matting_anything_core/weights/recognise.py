@@ -1,0 +1,183 @@
+"""Which networks a file's tensors belong to: told from their names and shapes, whatever layout they were saved in.
+
+Layouts in circulation: SAM alone and Mask-to-Matte alone, flat; either under `module.` (saved from a data-parallel
+wrapper); the authors' joint file, `module.m2m.*` beside `module.seg_model.*`; this library's one-file models, `m2m.*`
+beside `sam.*`. Prefixes are cut only where every name has them: `conv1.module.weight_bar` holds "module" legitimately.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..errors import WeightsError
+from .files import RawFile
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+SMALL = 65_536
+"""Tensors of at most so many values are looked through for NaN whenever a file is opened; all are by `verify`."""
+
+_VITS: Mapping[tuple[int, int], str] = {
+    (768, 12): "vit_b",
+    (1024, 24): "vit_l",
+    (1280, 32): "vit_h",
+    (32, 3): "vit_tiny_test",
+}
+"""Architecture by the width and the number of blocks of the image encoder."""
+
+_HARMLESS = ("pixel_mean", "pixel_std")
+"""Constants that some exports of SAM store along; here they belong to the architecture."""
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """A file's tensors by network, under the published names. A part that is not in the file is empty."""
+
+    raw: RawFile
+    architecture: str | None
+    """Of SAM, or the one that Mask-to-Matte says it was trained for; None when neither is known."""
+    square: int | None
+    """Side of SAM's input in pixels, None without SAM."""
+    sam: dict[str, Tensor]
+    m2m: dict[str, Tensor]
+
+
+def recognise(raw: RawFile) -> Parts:
+    """Sort the tensors of a file into SAM's and Mask-to-Matte's, and check that they are those of the networks.
+
+    Raises WeightsError, naming the file, when it is neither, when tensors are missing, unexpected or of another
+    shape, and when small tensors hold NaN or infinite values.
+    """
+    sam, m2m = _split(raw)
+    claimed = raw.metadata.get("architecture")
+    architecture = claimed or None
+    square = None
+    if sam:
+        found = _architecture(raw, sam)
+        if claimed and claimed != found:
+            raise WeightsError(f"{raw.path} says it holds {claimed}, but its tensors are those of {found}: "
+                               "its header was changed, or the wrong tensors were written")
+        architecture, square = found, _square(raw, found, sam)
+        _check(raw, f"SAM ({found})", _sam(raw, found, square), sam)
+    if m2m:
+        _check(raw, "Mask-to-Matte", _m2m(), m2m)
+    check_finite(raw, {**sam, **m2m}, largest=SMALL)
+    return Parts(raw, architecture, square, sam, m2m)
+
+
+def check_finite(raw: RawFile, tensors: Mapping[str, Tensor], *, largest: int | None = None) -> None:
+    """Raise WeightsError when a tensor (of at most `largest` values) holds NaN or infinite values."""
+    import torch
+
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and (largest is None or tensor.numel() <= largest) \
+                and not bool(torch.isfinite(tensor).all()):
+            raise WeightsError(f"{raw.path} holds NaN or infinite values in {name}: the file is damaged or its "
+                               "training failed; get it again")
+
+
+def metadata_number(raw: RawFile, key: str) -> int | None:
+    """A positive whole number in a file's metadata, None when it has none. Raises WeightsError for other texts."""
+    text = raw.metadata.get(key)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and 0 < len(text) < 6 and int(text) > 0):
+        raise WeightsError(f"{raw.path} says {key} = {text[:40]!r} in its metadata; wanted is a number of pixels")
+    return int(text)
+
+
+def _split(raw: RawFile) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    tensors = raw.tensors
+    while tensors and all(name.startswith("module.") for name in tensors):
+        tensors = {name[len("module."):]: tensor for name, tensor in tensors.items()}
+    sam: dict[str, Tensor] = {}
+    m2m: dict[str, Tensor] = {}
+    if any(name.startswith(("sam.", "seg_model.", "m2m.")) for name in tensors):
+        for name, tensor in tensors.items():
+            prefix, _, rest = name.partition(".")
+            part = {"sam": sam, "seg_model": sam, "m2m": m2m}.get(prefix)
+            if part is None or rest in part:
+                raise WeightsError(f"{raw.path} holds {name[:80]}, which belongs to neither sam.* nor m2m.*")
+            part[rest] = tensor
+    elif any(name.startswith(("image_encoder.", "mask_decoder.")) for name in tensors):
+        sam = dict(tensors)
+    elif any(name.startswith("refine_OS") for name in tensors):
+        m2m = dict(tensors)
+    else:
+        some = ", ".join(name[:60] for name in list(tensors)[:3])
+        raise WeightsError(f"{raw.path} holds the weights of another network ({len(tensors)} tensors, such as {some}); "
+                           "wanted are those of Segment Anything, Mask-to-Matte or both")
+    for name in _HARMLESS:
+        sam.pop(name, None)
+    return sam, m2m
+
+
+def _architecture(raw: RawFile, sam: Mapping[str, Tensor]) -> str:
+    if "image_encoder.lat.0.weight" in sam:
+        return "lite"
+    patches = sam.get("image_encoder.patch_embed.proj.weight")
+    width = patches.shape[0] if patches is not None and patches.ndim == 4 else 0
+    blocks = {name.split(".")[2] for name in sam if name.startswith("image_encoder.blocks.")}
+    found = _VITS.get((width, len(blocks)))
+    if found is None:
+        seen = f"an image encoder of width {width} with {len(blocks)} blocks" if width else "an unknown image encoder"
+        raise WeightsError(f"{raw.path} holds {seen}; known are SAM ViT-B, ViT-L, ViT-H (the first generation: not "
+                           "SAM 2, MobileSAM or others) and lite")
+    return found
+
+
+def _square(raw: RawFile, architecture: str, sam: Mapping[str, Tensor]) -> int:
+    claimed = metadata_number(raw, "square")
+    if architecture == "lite":
+        from ..networks.sam import LITE_SQUARE
+
+        return claimed or LITE_SQUARE
+    positions = sam.get("image_encoder.pos_embed")
+    if positions is None or positions.ndim != 4 or not 0 < positions.shape[1] <= 1024:
+        raise WeightsError(f"{raw.path} lacks SAM's position embedding (or it has another shape); get it again")
+    square = positions.shape[1] * 16
+    if claimed not in (None, square):
+        raise WeightsError(f"{raw.path} says square = {claimed}, but its position embedding is for {square} pixels")
+    return square
+
+
+def _sam(raw: RawFile, architecture: str, square: int) -> nn.Module:
+    import torch
+
+    from ..networks.sam import build_sam
+
+    try:
+        with torch.device("meta"):
+            return build_sam(architecture, square)
+    except WeightsError as error:
+        raise WeightsError(f"{raw.path}: {error}") from None
+
+
+def _m2m() -> nn.Module:
+    import torch
+
+    from ..networks.m2m import MaskToMatte
+
+    with torch.device("meta"):
+        return MaskToMatte()
+
+
+def _check(raw: RawFile, what: str, network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Compare names, shapes and kinds (numbers with or without a fraction) with the network's own."""
+    wanted = network.state_dict()
+    missing = [name for name in wanted if name not in tensors]
+    foreign = [name for name in tensors if name not in wanted]
+    other = [
+        f"{name} of shape {tuple(tensors[name].shape)} and type {tensors[name].dtype} instead of {tuple(value.shape)}"
+        for name, value in wanted.items()
+        if name in tensors and (tensors[name].shape != value.shape
+                                or tensors[name].is_floating_point() != value.is_floating_point())
+    ]
+    for problem, names in (("lacks", missing), ("has besides", foreign), ("has", other)):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise WeightsError(f"{raw.path} does not hold {what} as published: it {problem} {names[0][:160]}{more}; "
+                               "use the file that belongs to it, or get it again")

@@ -1,0 +1,214 @@
+"""From a name or a path to a model's tensors. Never goes to the network: what is missing is named, with its command.
+
+Weights are looked for in the folder `home()` and in folders the caller adds (a host's model folders), as fetched
+(`sam_vit_b.safetensors`) or under the name they are published with (`sam_vit_b_01ec64.pth`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.resources
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ..errors import WeightsError
+from . import catalogue
+from .catalogue import WeightFile
+from .convert import check_pair
+from .files import read_file
+from .recognise import Parts, metadata_number, recognise
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Source = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A complete model as it lies on the disk: tensors are mapped from the file and keep its type (float16 …).
+
+    architecture: vit_b, vit_l, vit_h or lite. square: side in pixels of the picture SAM's encoder takes;
+    matte_square: of the one Mask-to-Matte takes. sam, m2m: tensors by published name, checked for names, shapes and
+    finite small values. metadata: texts from the files, and under `file` (and `m2m_file`) where they were read from.
+    """
+
+    architecture: str
+    square: int
+    matte_square: int
+    sam: dict[str, Tensor]
+    m2m: dict[str, Tensor]
+    metadata: dict[str, str]
+
+
+def home() -> Path:
+    """The folder of fetched weights: MATTING_ANYTHING_HOME, else the platform's cache folder (it can be got again)."""
+    if chosen := os.environ.get("MATTING_ANYTHING_HOME"):
+        return Path(chosen).expanduser()
+    import platformdirs
+
+    return platformdirs.user_cache_path("matting-anything", appauthor=False) / "weights"
+
+
+def bundled_path() -> Path:
+    """The file of the bundled model `lite`. Raises WeightsError when the installation lacks it."""
+    path = Path(str(importlib.resources.files("matting_anything_core.weights") / "lite.safetensors"))
+    if not path.is_file():
+        raise WeightsError(f"the bundled weights {path} are missing: this installation is incomplete; install the "
+                           "package again (from a source tree: with the file in place)")
+    return path
+
+
+def locate(file: WeightFile, folders: Sequence[Source] = ()) -> Path | None:
+    """Where a published file is on this machine, None when it is nowhere."""
+    for folder in (home(), *map(Path, folders)):
+        for name in (file.installed_name, f"{file.name}.safetensors", file.published_name):
+            if (folder / name).is_file():
+                return folder / name
+    return None
+
+
+def find(name: str, folders: Sequence[Source] = ()) -> list[Path]:
+    """The installed files behind the name of a model or of a published file.
+
+    Raises WeightsError for an unknown name, and for what is not installed with the command that fetches it.
+    """
+    if len(name) > 100:
+        raise _unknown(name)
+    for folder in (home(), *map(Path, folders)):
+        if name not in catalogue.FILES and name != "lite" and (own := folder / f"{name}.safetensors").is_file():
+            return [own]
+    files = catalogue.files_of(name)
+    if files is None:
+        raise _unknown(name)
+    if not files:
+        return [bundled_path()]
+    paths = [locate(file, folders) for file in files]
+    found = [path for path in paths if path is not None]
+    if len(found) == len(files):
+        return found
+    joint = next((file for file in catalogue.FILES.values()
+                  if file.role == "joint" and file.architecture == name), None)
+    if joint is not None and (path := locate(joint, folders)) is not None:
+        return [path]
+    missing = ", ".join(file.name for file, path in zip(files, paths, strict=True) if path is None)
+    what = f"the model {name} is" if name in catalogue.MODELS else f"{name} is"
+    lacks = f" (missing: {missing})" if missing != name else ""
+    raise WeightsError(f"{what} not installed in {home()}{lacks}; get it with: matting-anything weights fetch {name}")
+
+
+def open_checkpoint(
+    name_or_path: Source | None = "lite",
+    *,
+    sam: Source | None = None,
+    m2m: Source | None = None,
+    folders: Sequence[Source] = (),
+) -> Checkpoint:
+    """Open a model: tensors mapped from the disk, recognised and checked; nothing is downloaded.
+
+    name_or_path: lite, vit_b, vit_l, vit_h, the name of a file in the weights folder, or the path of a
+    .safetensors/.pth file. sam, m2m: a name or path whose SAM or Mask-to-Matte is taken instead; with both,
+    name_or_path may be None. folders: further folders to look for names in.
+    Raises WeightsError: not installed, not a file of weights, damaged, of another network, or parts that do not
+    belong together.
+    """
+    opened: dict[Path, Parts] = {}
+    sam_part = _part("sam", name_or_path if sam is None else sam, folders, opened)
+    m2m_part = _part("m2m", name_or_path if m2m is None else m2m, folders, opened)
+    check_pair(sam_part, m2m_part)
+    assert sam_part.architecture is not None
+    assert sam_part.square is not None
+    return Checkpoint(
+        architecture=sam_part.architecture,
+        square=sam_part.square,
+        matte_square=_matte_square(sam_part, m2m_part),
+        sam=sam_part.sam,
+        m2m=m2m_part.m2m,
+        metadata=_metadata(sam_part, m2m_part),
+    )
+
+
+def open_sam(name_or_path: Source, *, folders: Sequence[Source] = ()) -> Parts:
+    """Open SAM alone (training starts from it with a fresh Mask-to-Matte): `.architecture`, `.square`, `.sam`.
+
+    Raises WeightsError like `open_checkpoint`.
+    """
+    return _part("sam", name_or_path, folders, {})
+
+
+def _part(which: Literal["sam", "m2m"], source: Source | None, folders: Sequence[Source],
+          opened: dict[Path, Parts]) -> Parts:
+    """The file, of those behind `source`, that holds the wanted part; files are opened once."""
+    if source is None:
+        raise WeightsError(f"no weights were named for {which}; give a model's name or path, or both sam= and m2m=")
+    paths = _paths(source, folders)
+    if len(paths) > 1:  # a model of two published files: which is which stands in the catalogue
+        files = catalogue.files_of(str(source)) or ()
+        paths = [path for file, path in zip(files, paths, strict=True) if file.role == which]
+    for path in paths:
+        if path not in opened:
+            opened[path] = recognise(read_file(path))
+        if opened[path].sam if which == "sam" else opened[path].m2m:
+            return opened[path]
+    if which == "sam":
+        raise WeightsError(f"{paths[0]} holds no SAM, only Mask-to-Matte; name its SAM too, e.g. sam='vit_b', "
+                           "or join both: matting-anything weights convert SAM M2M -o MODEL.safetensors")
+    raise WeightsError(f"{paths[0]} holds only SAM; name its Mask-to-Matte too, e.g. m2m='vit_b' or a path, "
+                       "or join both: matting-anything weights convert SAM M2M -o MODEL.safetensors")
+
+
+def _paths(source: object, folders: Sequence[Source]) -> list[Path]:
+    if not isinstance(source, (str, os.PathLike)):
+        raise WeightsError(f"weights were named by a {type(source).__name__}; wanted is a model's name or a path")
+    text = os.fspath(source)
+    if not isinstance(text, str):
+        text = os.fsdecode(text)
+    if not text:
+        raise WeightsError("weights were named by an empty text; wanted is a model's name or a path")
+    named = isinstance(source, str) and not any(mark in text for mark in ("/", "\\", ".", "\0"))
+    if named and (text in catalogue.MODELS or text in catalogue.FILES or not os.path.exists(text)):
+        return find(text, folders)
+    try:
+        return [Path(text).expanduser()]
+    except RuntimeError as error:  # ~user without such a user
+        raise WeightsError(f"{text[:200]} is no path: {error}") from None
+
+
+def _unknown(name: str) -> WeightsError:
+    known = [*catalogue.MODELS, *catalogue.FILES]
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    return WeightsError(f"there is no model or file of weights called {name[:80]!r}; {hint}Known are "
+                        f"{', '.join(catalogue.MODELS)}, or give the path of a file")
+
+
+def _matte_square(sam: Parts, m2m: Parts) -> int:
+    """Mask-to-Matte's side: what its file says, else SAM's own side (section 3 of the paper: both see 1024)."""
+    assert sam.square is not None
+    claimed = metadata_number(m2m.raw, "matte_square") or metadata_number(sam.raw, "matte_square") or sam.square
+    if claimed % 16:
+        raise WeightsError(f"{m2m.raw.path} says matte_square = {claimed}; wanted is a multiple of 16")
+    return claimed
+
+
+def _metadata(sam: Parts, m2m: Parts) -> dict[str, str]:
+    texts = {**sam.raw.metadata, "file": str(sam.raw.path)}
+    if m2m.raw.path != sam.raw.path:
+        licences = [_licence(part.raw.metadata, part.raw.path) for part in (sam, m2m)]
+        texts.update({f"m2m_{key}" if not key.startswith("m2m_") else key: value
+                      for key, value in m2m.raw.metadata.items()})
+        texts["m2m_file"] = str(m2m.raw.path)
+        texts["licence"] = "; ".join(dict.fromkeys(licences))
+    else:
+        texts["licence"] = _licence(sam.raw.metadata, sam.raw.path)
+    return texts
+
+
+def _licence(metadata: Mapping[str, str], path: Path) -> str:
+    if licence := metadata.get("licence"):
+        return licence
+    known = next((file for file in catalogue.FILES.values() if file.published_name == path.name), None)
+    return known.licence if known else "unknown"
