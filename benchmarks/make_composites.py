@@ -17,8 +17,6 @@ import numpy as np
 from PIL import Image
 
 SUFFIXES = (".png", ".webp", ".jpg", ".jpeg", ".tif", ".tiff")
-LONGEST = 1200
-"""Larger cut-outs are shrunk to this side."""
 
 
 def pictures(folders: list[Path]) -> list[Path]:
@@ -27,12 +25,11 @@ def pictures(folders: list[Path]) -> list[Path]:
     return sorted(found, key=lambda path: (path.name, str(path)))
 
 
-def read_cutout(path: Path, smallest: int) -> np.ndarray | None:
+def read_cutout(path: Path, smallest: int, longest: int) -> np.ndarray | None:
     """A cut-out as uint8 H×W×4, cropped to what is visible; None where it has no alpha or too little is visible."""
     with Image.open(path) as opened:
         picture = opened.convert("RGBA")
-    if max(picture.size) > LONGEST:
-        picture.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
+    picture.thumbnail((longest, longest), Image.Resampling.LANCZOS)
     array = np.asarray(picture)
     alpha = array[..., 3]
     rows, columns = np.flatnonzero((alpha > 0).any(axis=1)), np.flatnonzero((alpha > 0).any(axis=0))
@@ -90,6 +87,7 @@ def main() -> int:
                                                               "folders (default 48)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--smallest", type=int, default=150, help="leave out smaller cut-outs (default 150)")
+    parser.add_argument("--longest", type=int, default=1200, help="shrink larger cut-outs to this side (default 1200)")
     args = parser.parse_args()
     generator = np.random.default_rng(args.seed)
     backgrounds = pictures(args.backgrounds)
@@ -98,7 +96,7 @@ def main() -> int:
         wanted = args.count // len(args.cutouts) + (index < args.count % len(args.cutouts))
         candidates = pictures([folder])
         for position in generator.permutation(len(candidates)):
-            cutout = read_cutout(candidates[position], args.smallest) if wanted > 0 else None
+            cutout = read_cutout(candidates[position], args.smallest, args.longest) if wanted > 0 else None
             if cutout is not None:
                 chosen.append((candidates[position], cutout))
                 wanted -= 1

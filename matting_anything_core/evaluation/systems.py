@@ -102,7 +102,7 @@ class GrabCut:
     """cv2.grabCut from the box. Pictures with a longer side than `longest` are cut at that size (GrabCut's time grows
     faster than the picture), and the mask is enlarged again."""
 
-    longest: int = 1024
+    longest: int = 800
     iterations: int = 5
     name: str = field(default="grabcut", init=False)
 
@@ -127,7 +127,7 @@ class GrabCutClosedForm:
     """GrabCut, then closed-form matting where its mask is uncertain: a band along its edge, as wide as `band` times
     the square root of the mask's area to either side. Needs the extra `evaluate`."""
 
-    longest: int = 1024
+    longest: int = 800
     iterations: int = 5
     band: float = 0.03
     name: str = field(default="grabcut-closed-form", init=False)
