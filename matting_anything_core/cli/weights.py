@@ -227,8 +227,11 @@ def _convert(args: argparse.Namespace) -> int:
             raise WeightsError(f"--meta was given {text!r}; wanted is KEY=TEXT")
         metadata[key] = value
     with tqdm(total=100, desc="convert", unit="%", leave=False) as bar:
+        def step(share: float) -> None:
+            bar.update(round(share * 100) - bar.n)
+
         path = convert(args.sources, args.output, dtype=args.dtype, metadata=metadata, overwrite=args.overwrite,
-                       progress=lambda share: bar.update(round(share * 100) - bar.n) and None)
+                       progress=step)
     print(path)
     return 0
 

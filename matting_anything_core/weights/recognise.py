@@ -17,8 +17,9 @@ from .files import RawFile
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-SMALL = 65_536
-"""Tensors of at most so many values are looked through for NaN whenever a file is opened; all are by `verify`."""
+SMALL = 16_384
+"""Tensors of at most so many values (biases, norms, tokens) are looked through for NaN whenever a file is opened, which
+torch does without starting its threads; all are by `verify` and `convert`."""
 
 _VITS: Mapping[tuple[int, int], str] = {
     (768, 12): "vit_b",

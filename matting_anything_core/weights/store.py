@@ -186,9 +186,11 @@ def _unknown(name: str) -> WeightsError:
 
 
 def _matte_square(sam: Parts, m2m: Parts) -> int:
-    """Mask-to-Matte's side: what its file says, else SAM's own side (section 3 of the paper: both see 1024)."""
+    """Mask-to-Matte's side: what its file says, else SAM's own side (section 3 of the paper: both see 1024), or twice
+    that for lite, whose encoder sees little."""
     assert sam.square is not None
-    claimed = metadata_number(m2m.raw, "matte_square") or metadata_number(sam.raw, "matte_square") or sam.square
+    usual = 2 * sam.square if sam.architecture == "lite" else sam.square
+    claimed = metadata_number(m2m.raw, "matte_square") or metadata_number(sam.raw, "matte_square") or usual
     if claimed % 16:
         raise WeightsError(f"{m2m.raw.path} says matte_square = {claimed}; wanted is a multiple of 16")
     return claimed

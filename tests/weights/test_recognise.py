@@ -1,0 +1,109 @@
+"""Every published layout is recognised; what is not these networks is refused by file name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from matting_anything_core import WeightsError
+from matting_anything_core.weights.files import RawFile, read_file
+from matting_anything_core.weights.recognise import recognise
+
+from .conftest import published_shapes
+
+
+def raw(tensors, **metadata):
+    return RawFile(Path("some.pth"), dict(tensors), metadata)
+
+
+def under(prefix, tensors):
+    return {prefix + name: tensor for name, tensor in tensors.items()}
+
+
+def test_flat_files_are_recognised(sam, m2m):
+    first, second = recognise(raw(sam)), recognise(raw(m2m))
+    assert (first.architecture, first.square, list(first.sam), first.m2m) == ("vit_tiny_test", 128, list(sam), {})
+    assert (second.architecture, second.sam, list(second.m2m)) == (None, {}, list(m2m))
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_the_wrappers_prefix_is_cut_and_only_that(m2m, layers):
+    found = recognise(raw(under("module." * layers, m2m))).m2m
+    assert set(found) == set(m2m)
+    assert "layer2.0.upsample.1.module.weight_bar" in found
+
+
+@pytest.mark.parametrize(("outer", "seg"), [("module.", "seg_model."), ("", "seg_model."), ("", "sam.")])
+def test_joint_layouts_are_taken_apart(sam, m2m, outer, seg):
+    parts = recognise(raw({**under(outer + "m2m.", m2m), **under(outer + seg, sam)}))
+    assert set(parts.sam) == set(sam)
+    assert set(parts.m2m) == set(m2m)
+    assert torch.equal(parts.m2m["conv1.module.weight_bar"], m2m["conv1.module.weight_bar"])
+
+
+def test_the_published_vit_b_is_recognised_by_its_shapes():
+    shapes = published_shapes("sam_vit_b_keys.txt")
+    parts = recognise(raw({name: torch.zeros(1).expand(shape) for name, shape in shapes.items()}))
+    assert (parts.architecture, parts.square, len(parts.sam)) == ("vit_b", 1024, 314)
+
+
+def test_constants_stored_along_with_sam_are_dropped(sam):
+    parts = recognise(raw({**sam, "pixel_mean": torch.zeros(3, 1, 1), "pixel_std": torch.ones(3, 1, 1)}))
+    assert set(parts.sam) == set(sam)
+
+
+@pytest.mark.parametrize(("change", "says"), [
+    (lambda sam: sam.pop("mask_decoder.iou_token.weight"), "lacks mask_decoder.iou_token.weight"),
+    (lambda sam: sam.update({"mask_decoder.hf_token.weight": torch.zeros(1, 256)}), "besides mask_decoder.hf_token"),
+    (lambda sam: sam.update({"mask_decoder.iou_token.weight": torch.zeros(2, 256)}), "instead of"),
+    (lambda sam: sam.update({"mask_decoder.iou_token.weight": torch.zeros(1, 256).long()}), "int64"),
+    (lambda sam: sam.pop("image_encoder.pos_embed"), "position embedding"),
+    (lambda sam: sam.pop("image_encoder.patch_embed.proj.weight"), "unknown image encoder"),
+    (lambda sam: sam.update({"mask_decoder.iou_token.weight": torch.full((1, 256), float("nan"))}), "NaN"),
+])
+def test_another_sam_is_refused_by_file_name(sam, change, says):
+    changed = dict(sam)
+    change(changed)
+    with pytest.raises(WeightsError, match=f"some.pth.*{says}"):
+        recognise(raw(changed))
+
+
+@pytest.mark.parametrize(("metadata", "says"), [
+    ({"architecture": "vit_b"}, "says it holds vit_b"),
+    ({"square": "1024"}, "position embedding is for 128"),
+    ({"square": "-1"}, "wanted is a number"),
+    ({"square": "9" * 5000}, "wanted is a number"),
+])
+def test_a_header_that_contradicts_the_tensors_is_refused(sam, metadata, says):
+    with pytest.raises(WeightsError, match=f"some.pth.*{says}"):
+        recognise(raw(sam, **metadata))
+
+
+def test_another_network_is_refused():
+    with pytest.raises(WeightsError, match=r"some\.pth holds the weights of another network \(1 tensors, such as fc"):
+        recognise(raw({"fc.weight": torch.zeros(2, 2)}))
+    with pytest.raises(WeightsError, match=r"belongs to neither"):
+        recognise(raw({"sam.a": torch.zeros(2), "vae.b": torch.zeros(2)}))
+
+
+def test_a_tensor_that_only_claims_its_size_takes_no_memory(m2m):
+    name = "conv1.module.weight_bar"
+    with pytest.raises(WeightsError, match="instead of"):
+        recognise(raw({**m2m, name: torch.zeros(1).expand(1 << 40)}))
+
+
+def test_a_training_checkpoint_loses_everything_but_its_weights(tmp_path, m2m):
+    path = tmp_path / "mam_vitb.pth"
+    optimiser = {"state": {0: {"exp_avg": torch.zeros(1000)}}, "param_groups": [{"lr": 0.001, "params": [0]}]}
+    torch.save({"state_dict": under("module.", m2m), "iter": 20000, "opt_state_dict": optimiser}, path)
+    parts = recognise(read_file(path))
+    assert set(parts.m2m) == set(m2m)
+
+
+def test_files_of_old_torch_are_read(tmp_path, m2m):
+    path = tmp_path / "old.pth"
+    torch.save(m2m, path, _use_new_zipfile_serialization=False)
+    found = recognise(read_file(path)).m2m
+    assert all(torch.equal(found[name], tensor) for name, tensor in m2m.items())
