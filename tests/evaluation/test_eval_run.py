@@ -22,31 +22,6 @@ from matting_anything_core.evaluation.systems import FolderSystem, GrabCut
 NASTY = "<img src=x onerror=alert(1)>|`*_"
 
 
-def disc(x, y, radius, shape=(48, 64)):
-    rows, columns = np.mgrid[: shape[0], : shape[1]]
-    return np.clip((radius - np.hypot(rows - y, columns - x)) / 3 + 0.5, 0, 1)
-
-
-def save(path, array):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.rint(array).astype(np.uint8)).save(path)
-
-
-def make_set(root, count=6, instances=1):
-    """Discs on noise: a folder that `evaluate folder` reads."""
-    generator = np.random.default_rng(0)
-    for index in range(count):
-        name = f"{index}"
-        alphas = [disc(18 + 26 * each, 24 + index % 3, 9 + index % 4) for each in range(instances)]
-        total = np.clip(sum(alphas), 0, 1)[..., None]
-        ground = np.array([30, 60, 160]) + generator.normal(0, 4 + 6 * index, (48, 64, 3))
-        save(root / "images" / f"{name}.png", np.clip(total * np.array([230, 150, 30]) + (1 - total) * ground, 0, 255))
-        for each, alpha in enumerate(alphas):
-            path = f"{name}.png" if instances == 1 else f"{name}/{each:02d}.png"
-            save(root / "alphas" / path, 255 * alpha)
-    return read_benchmark("folder", root)
-
-
 def without_times(report):
     content = as_json(report)
     for system in content["systems"]:
@@ -80,7 +55,7 @@ def stopper(after):
     return progress, seen
 
 
-def test_a_stopped_and_resumed_run_gives_the_same_report(tmp_path):
+def test_a_stopped_and_resumed_run_gives_the_same_report(tmp_path, make_set):
     dataset = make_set(tmp_path / "set")
     whole = summarise(run(dataset, tmp_path / "whole"))
     progress, _ = stopper(3)
@@ -116,7 +91,7 @@ evaluate(read_benchmark("folder", root / "set"), [GrabCut()], PROTOCOLS["folder"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no SIGKILL")
-def test_a_killed_run_with_a_torn_line_gives_the_same_report(tmp_path):
+def test_a_killed_run_with_a_torn_line_gives_the_same_report(tmp_path, make_set):
     dataset = make_set(tmp_path / "set", count=8)
     ended = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False,
                            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])})
@@ -132,7 +107,7 @@ def test_a_killed_run_with_a_torn_line_gives_the_same_report(tmp_path):
     assert len(path.read_text().splitlines()) == 8
 
 
-def test_changed_settings_are_measured_anew_and_old_results_stay(tmp_path):
+def test_changed_settings_are_measured_anew_and_old_results_stay(tmp_path, make_set):
     dataset = make_set(tmp_path / "set", count=2)
     first = summarise(run(dataset, tmp_path / "out"))
     jittered = summarise(run(dataset, tmp_path / "out", box_jitter=0.3))
@@ -156,7 +131,7 @@ def test_a_damaged_journal_is_told_by_line(tmp_path):
 # What is measured
 
 
-def test_limit_is_spread_over_the_set_and_workers_change_nothing(tmp_path):
+def test_limit_is_spread_over_the_set_and_workers_change_nothing(tmp_path, make_set):
     dataset = make_set(tmp_path / "set")
     assert [sample.name for sample in spread(dataset.samples, 3)] == ["0", "2", "4"]
     assert spread(dataset.samples, 99) == dataset.samples
@@ -166,7 +141,7 @@ def test_limit_is_spread_over_the_set_and_workers_change_nothing(tmp_path):
     assert without_times(one) == without_times(many)
 
 
-def test_kept_predictions_measure_the_same_when_read_back(tmp_path):
+def test_kept_predictions_measure_the_same_when_read_back(tmp_path, make_set):
     dataset = make_set(tmp_path / "set", count=3, instances=2)
     kept = run(dataset, tmp_path / "out", options=Options(keep=True), instances=True)
     folder = tmp_path / "out" / "predictions" / "grabcut"
@@ -180,7 +155,7 @@ def test_kept_predictions_measure_the_same_when_read_back(tmp_path):
     assert (folder / "1" / "00.png").exists()
 
 
-def test_a_missing_prediction_counts_as_empty_and_reference_leaves_it_out(tmp_path):
+def test_a_missing_prediction_counts_as_empty_and_reference_leaves_it_out(tmp_path, make_set, save):
     dataset = make_set(tmp_path / "set", count=2)
     save(tmp_path / "theirs" / "0.png", np.asarray(Image.open(dataset.samples[0].alphas[0])))
     system = FolderSystem(tmp_path / "theirs")
@@ -194,7 +169,7 @@ def test_a_missing_prediction_counts_as_empty_and_reference_leaves_it_out(tmp_pa
     assert skipped.values["IMQ iou"] == pytest.approx(100, rel=1e-5)
 
 
-def test_several_instances_and_imq(tmp_path):
+def test_several_instances_and_imq(tmp_path, make_set):
     dataset = make_set(tmp_path / "set", count=2, instances=2)
     summary = summarise(run(dataset, tmp_path / "out", instances=True)).systems[0]
     assert 50 < summary.values["IMQ iou"] <= 100
@@ -203,7 +178,7 @@ def test_several_instances_and_imq(tmp_path):
     assert record["matches"]["truths"] == 2
 
 
-def test_pictures_that_cannot_be_read_are_left_out_by_name_and_tried_again(tmp_path):
+def test_pictures_that_cannot_be_read_are_left_out_by_name_and_tried_again(tmp_path, make_set, save):
     dataset = make_set(tmp_path / "set", count=3)
     good = dataset.samples[1].alphas[0].read_bytes()
     dataset.samples[1].alphas[0].write_bytes(b"torn")
@@ -219,7 +194,7 @@ def test_pictures_that_cannot_be_read_are_left_out_by_name_and_tried_again(tmp_p
     assert summarise(run(dataset, tmp_path / "out")).pictures == ("0", "1")
 
 
-def test_two_systems_of_one_name_are_refused(tmp_path):
+def test_two_systems_of_one_name_are_refused(tmp_path, make_set):
     dataset = make_set(tmp_path / "set", count=1)
     with pytest.raises(DataError, match="same name"):
         run(dataset, tmp_path / "out", systems=[GrabCut(), GrabCut(iterations=2)])
@@ -228,7 +203,7 @@ def test_two_systems_of_one_name_are_refused(tmp_path):
 # The report
 
 
-def test_the_report_orders_pictures_and_compares_systems(tmp_path):
+def test_the_report_orders_pictures_and_compares_systems(tmp_path, make_set, save):
     dataset = make_set(tmp_path / "set")
     for index, sample in enumerate(dataset.samples):
         alpha = np.array(Image.open(sample.alphas[0]))
@@ -252,7 +227,7 @@ def test_the_report_orders_pictures_and_compares_systems(tmp_path):
     assert not list((tmp_path / "out").glob(".*part"))
 
 
-def test_names_are_escaped_in_page_and_markdown(tmp_path):
+def test_names_are_escaped_in_page_and_markdown(tmp_path, save, disc):
     name = NASTY.replace("|", "") if os.name == "nt" else NASTY
     save(tmp_path / "set" / "images" / f"{name}.png", np.full((20, 20, 3), 90))
     save(tmp_path / "set" / "alphas" / f"{name}.png", 255 * disc(10, 10, 5, (20, 20)))
@@ -270,7 +245,7 @@ def test_names_are_escaped_in_page_and_markdown(tmp_path):
     assert "\\`\\*\\_" in markdown
 
 
-def test_published_numbers_stand_beside_with_their_source(tmp_path):
+def test_published_numbers_stand_beside_with_their_source(tmp_path, save, disc):
     root = tmp_path / "HIM2K"
     save(root / "images/natural/a.png", np.full((20, 20, 3), 90))
     save(root / "alphas/natural/a/00.png", 255 * disc(10, 10, 5, (20, 20)))
@@ -283,7 +258,7 @@ def test_published_numbers_stand_beside_with_their_source(tmp_path):
     assert "IMQ mad" in report.systems[0].values
 
 
-def test_a_run_in_which_nothing_worked_still_reports(tmp_path):
+def test_a_run_in_which_nothing_worked_still_reports(tmp_path, make_set):
     dataset = make_set(tmp_path / "set", count=1)
     dataset.samples[0].image.write_bytes(b"")
     report = summarise(run(dataset, tmp_path / "out"))
