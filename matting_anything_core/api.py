@@ -35,7 +35,7 @@ def load_model(
 
     Raises WeightsError when weights are missing or damaged (nothing is downloaded), DeviceError for an absent device.
     """
-    from .weights import open_checkpoint
+    from .weights.store import open_checkpoint
 
     return MattingAnything.from_checkpoint(open_checkpoint(model, sam=sam, m2m=m2m), device=device, dtype=dtype)
 

@@ -1,0 +1,387 @@
+"""A model: `embed` a picture once, `matte` any number of prompts on it. The pipeline of the paper's figure 2.
+
+    picture ─ embed ─► features ─┬─ decode with the prompt ─► mask ─┬─► merge ─► alpha
+                                 └──────── Mask-to-Matte ◄──────────┘ os8, os4, os1
+
+A MattingAnything holds networks and nothing that changes, so one may serve many threads.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from . import refine
+from .device import autocast, in_chunks, resolve_device, resolve_dtype
+from .errors import MissingExtraError, PromptError
+from .geometry import (
+    Fit,
+    Window,
+    check_point,
+    clip_box,
+    fit_picture,
+    mask_bounds,
+    resize_window,
+    source_window,
+    to_square,
+)
+from .image import Image, read_image
+from .networks.m2m import MaskToMatte
+from .networks.m2m_fast import FoldedMaskToMatte, Prepared, fold, prepare
+from .networks.sam import Sam, build_sam, load_state
+from .result import Matte
+from .types import Embedding, Guidance, ImageInput, ProgressCallback, Prompt, PromptInput, Sides, prompts_of
+
+if TYPE_CHECKING:
+    from .weights.store import Checkpoint
+
+T = TypeVar("T")
+
+CHUNK = 16
+"""Prompts that are decoded at once; about 40 MB each with a ViT."""
+MASK_LOGIT = 10.0
+"""How sure a mask given as a prompt is: its logits are ±10, about what the mask decoder itself gives."""
+HIDDEN = 127
+"""What the network sees where a picture is transparent: mid-gray, since the colours there are arbitrary."""
+
+
+class Defaults(NamedTuple):
+    """What `auto` means for a model."""
+
+    guidance: Guidance = "mask"
+    sides: Sides = "one"
+
+
+class _Candidate(NamedTuple):
+    """One prompt's best mask: logits 1×4h×4w in the encoder's square, and its predicted IoU."""
+
+    logits: Tensor
+    score: float
+
+
+class MattingAnything:
+    """SAM and Mask-to-Matte, ready to work on one device. Made by `load_model` or `from_checkpoint`."""
+
+    def __init__(
+        self,
+        sam: Sam,
+        m2m: MaskToMatte,
+        *,
+        device: str | torch.device = "auto",
+        dtype: str | torch.dtype = "auto",
+        matte_square: int | None = None,
+        name: str = "custom",
+        defaults: Defaults | None = None,
+    ) -> None:
+        """Take networks as they are; both are moved to the device, and m2m is folded into its inference form.
+
+        matte_square: side of the square that Mask-to-Matte works in, a multiple of 16; the encoder's own when left
+        out. When it is larger, the features are enlarged bilinearly.
+        """
+        self.device = resolve_device(device)
+        self.dtype = resolve_dtype(dtype, self.device)
+        self.name = name
+        self.defaults = Defaults() if defaults is None else defaults
+        self.matte_square = sam.square if matte_square is None else matte_square
+        self._sam = sam.to(self.device).eval().requires_grad_(False)
+        self._m2m: FoldedMaskToMatte = fold(m2m).to(self.device, self.dtype)
+        tokens = sam.mask_decoder.mask_tokens.weight.detach().float().cpu().numpy()
+        self.fingerprint = f"{name}/{sam.square}/{zlib.crc32(tokens.tobytes()):08x}"
+
+    @classmethod
+    def from_checkpoint(
+        cls, checkpoint: Checkpoint, *, device: str | torch.device = "auto", dtype: str | torch.dtype = "auto"
+    ) -> MattingAnything:
+        """Build the networks on the meta device and put the checkpoint's (memory-mapped) tensors in place."""
+        with torch.device("meta"):
+            sam = build_sam(checkpoint.architecture, checkpoint.square)
+            m2m = MaskToMatte().eval()
+        load_state(sam, checkpoint.sam, f"the SAM weights of {checkpoint.metadata.get('file', 'the checkpoint')}")
+        load_state(m2m, checkpoint.m2m, f"the Mask-to-Matte weights of {checkpoint.metadata.get('file', 'it')}")
+        defaults = Defaults(
+            guidance=_choice(checkpoint.metadata.get("guidance"), ("mask", "alpha")),
+            sides=_choice(checkpoint.metadata.get("sides"), ("one", "two")),
+        )
+        return cls(sam, m2m, device=device, dtype=dtype, matte_square=checkpoint.matte_square,
+                   name=checkpoint.architecture, defaults=defaults)
+
+    @property
+    def square(self) -> int:
+        """Side in pixels of the square the encoder sees."""
+        return self._sam.square
+
+    @torch.inference_mode()
+    def embed(self, image: ImageInput, *, progress: ProgressCallback | None = None) -> Embedding:
+        """Encode a picture (anything `read_image` takes), once for any number of prompts.
+
+        progress: called with ("encode", 0..1); what it raises ends the work. Raises ImageError, DeviceError.
+        """
+        picture = read_image(image)
+        report = progress or _silent
+        report("encode", 0.0)
+        rgb = _visible(picture)
+        fit = Fit(picture.height, picture.width, self.square)
+        pixels = to_square(rgb, fit, self._sam.mean, self._sam.std, self.device)
+        with autocast(self.device, self.dtype):
+            [features] = in_chunks(lambda _a, _b: self._sam.encode(pixels), 1, 1, device=self.device, what="pictures")
+        if self.matte_square != self.square:
+            pixels = to_square(rgb, fit.at(self.matte_square), self._sam.mean, self._sam.std, self.device)
+        report("encode", 1.0)
+        return Embedding(image=picture, features=features.float(), pixels=pixels, model=self.fingerprint)
+
+    @torch.inference_mode()
+    def matte(
+        self,
+        embedding: Embedding,
+        prompts: PromptInput | Sequence[PromptInput],
+        *,
+        guidance: Guidance | Literal["auto"] = "auto",
+        sides: Sides | Literal["auto"] = "auto",
+        postprocess: bool = False,
+        reference: bool = False,
+        progress: ProgressCallback | None = None,
+    ) -> list[Matte]:
+        """One Matte for each prompt (section 3.3), in the order given.
+
+        embedding: from this model's `embed`. prompts: one or many; 200 boxes are fine.
+        guidance: what the matte grows from, `mask` (pictures with several things) or `alpha` (one clear subject).
+        sides: let it change only the outside of the mask's edge (`one`) or its inside as well (`two`).
+        `auto` is what suits the model. postprocess: with alpha guidance, nothing outside of the mask's bounds.
+        reference: exactly what the authors' released program does where it differs (see refine.py).
+        progress: called with ("matte", share done); what it raises ends the work.
+
+        Raises PromptError for prompts that do not fit the picture and for an embedding of another model,
+        MissingExtraError for prompts with text that nobody turned into boxes, DeviceError when memory does not suffice.
+        """
+        if embedding.model != self.fingerprint:
+            raise PromptError(f"the embedding was made by {embedding.model}, this model is {self.fingerprint}; "
+                              "embed the picture again with this model")
+        ready = self.check(embedding.image, prompts_of(prompts)[0])
+        modes = _Modes(
+            guidance=self.defaults.guidance if guidance == "auto" else _known(guidance, ("mask", "alpha"), "guidance"),
+            sides=self.defaults.sides if sides == "auto" else _known(sides, ("one", "two"), "sides"),
+            postprocess=postprocess, reference=reference,
+        )
+        report = progress or _silent
+        report("matte", 0.0)
+        candidates = self._segment(embedding, ready)
+        features = embedding.features
+        if self.matte_square != self.square:
+            grid = self.matte_square // 16
+            features = F.interpolate(features, (grid, grid), mode="bilinear", align_corners=False)
+        prepared = prepare(features.to(self.dtype), embedding.pixels)
+        mattes = []
+        for index, (prompt, candidate) in enumerate(zip(ready, candidates, strict=True)):
+
+            def step(share: float, done: int = index) -> None:
+                report("matte", (done + share) / len(ready))
+
+            step(0.1)
+            mattes.append(self._one(embedding.image, prompt, candidate, prepared, modes, step))
+            step(1.0)
+        return mattes
+
+    def check(self, image: Image, prompts: Sequence[Prompt]) -> list[Prompt]:
+        """The prompts as they are used on a picture: boxes clipped, a box put around a mask that has none.
+
+        Raises PromptError for a box or point outside of the picture and a mask of another size, MissingExtraError for
+        text.
+        """
+        return [_checked(prompt, image.height, image.width) for prompt in prompts]
+
+    def _segment(self, embedding: Embedding, prompts: Sequence[Prompt]) -> list[_Candidate]:
+        """The best of SAM's three candidates for each prompt (by predicted IoU)."""
+        fit = Fit(embedding.image.height, embedding.image.width, self.square)
+        found: dict[int, _Candidate] = {}
+        # Prompts with the same parts go through the decoder together. Padding unequal ones would not be exact: in SAM
+        # a padding point is a token like any other.
+        for members in _groups(prompts):
+
+            def decode(start: int, stop: int, members: Sequence[int] = members) -> list[_Candidate]:
+                return self._decode(embedding.features, [prompts[i] for i in members[start:stop]], fit)
+
+            decoded = in_chunks(decode, len(members), CHUNK, device=self.device)
+            found.update(zip(members, _joined(decoded), strict=True))
+        return [found[index] for index in range(len(prompts))]
+
+    def _decode(self, features: Tensor, prompts: Sequence[Prompt], fit: Fit) -> list[_Candidate]:
+        def tensor(values: object) -> Tensor:
+            return torch.tensor(values, dtype=torch.float32, device=self.device)
+
+        first = prompts[0]
+        boxes = points = labels = masks = None
+        if first.box is not None:
+            boxes = tensor([fit.box(cast("tuple[float, float, float, float]", prompt.box)) for prompt in prompts])
+        if first.points is not None:
+            points = tensor([[fit.point(*point) for point in prompt.points or ()] for prompt in prompts])
+            labels = tensor([prompt.labels for prompt in prompts])
+        if first.mask is not None:
+            masks = torch.stack([_mask_logits(cast(np.ndarray, prompt.mask), fit) for prompt in prompts])
+            masks = masks.to(self.device)
+        with autocast(self.device, self.dtype):
+            logits, iou = self._sam.decode(features, boxes, points, labels, masks)
+        best = iou.argmax(1)
+        rows = torch.arange(len(prompts), device=best.device)
+        chosen, scores = logits[rows, best].float(), iou[rows, best].float().tolist()
+        return [_Candidate(chosen[i : i + 1], scores[i]) for i in range(len(prompts))]
+
+    def _one(
+        self, image: Image, prompt: Prompt, candidate: _Candidate, prepared: Prepared, modes: _Modes,
+        step: Callable[[float], None],
+    ) -> Matte:
+        """Mask and alpha of one object in the picture's pixels; all of it inside the window where alpha can be."""
+        size = image.height, image.width
+        alpha = np.zeros(size, np.float32)
+        mask = np.zeros(size, bool)
+        binary, box = upsample_mask(candidate.logits, Fit(*size, self.square))
+        window = refine.reach(box, size, guidance=modes.guidance, postprocess=modes.postprocess)
+        if box.height:
+            mask[box.slices()] = binary.cpu().numpy()
+            inside = torch.zeros((1, 1, window.height, window.width), dtype=torch.bool, device=self.device)
+            inside[(..., *_relative(box, window).slices())] = binary
+            seed = (candidate.logits > 0).float().unsqueeze(0)
+            merged = self._merge(seed, inside, window, Fit(*size, self.matte_square), prepared, modes, step)
+            alpha[window.slices()] = merged[0, 0].clamp_(0, 1).cpu().numpy()
+        if image.alpha is not None:
+            # What is transparent in the picture stays so.
+            own = image.alpha.astype(np.float32) / np.float32(np.iinfo(image.alpha.dtype).max)
+            alpha *= own
+            mask &= own > 0
+        alpha.setflags(write=False)
+        mask.setflags(write=False)
+        return Matte(alpha=alpha, mask=mask, score=candidate.score, prompt=prompt, image=image)
+
+    def _merge(
+        self, seed: Tensor, mask: Tensor, window: Window, fit: Fit, prepared: Prepared, modes: _Modes,
+        step: Callable[[float], None],
+    ) -> Tensor:
+        """`refine.merge` inside a window of the picture, each finer scale computed only where it counts."""
+        size = fit.height, fit.width
+        stages = self._m2m.stages(prepared, seed, source_window(window, size, fit.scaled))
+
+        def at(scale: Callable[[Window], Tensor], part: Window) -> Tensor:
+            """A scale's alpha in the picture's pixels, inside `part` of the window."""
+            absolute = Window(part.top + window.top, part.left + window.left,
+                              part.bottom + window.top, part.right + window.left)
+            read = source_window(absolute, size, fit.scaled)
+            return resize_window(scale(read), size, absolute, source=fit.scaled, origin=(read.top, read.left))
+
+        whole = Window(0, 0, window.height, window.width)
+        alpha = refine.start(mask, at(stages.os8, whole), guidance=modes.guidance, sides=modes.sides,
+                             postprocess=modes.postprocess, reference=modes.reference)
+        step(0.4)
+        for scale, width, share in ((stages.os4, refine.OS4_WIDTH, 0.7), (stages.os1, refine.OS1_WIDTH, 0.95)):
+            uncertain = refine.alpha_weight_map(alpha, width, modes.sides)
+            [part] = refine.bounds(uncertain[:, 0])
+            if part.height:
+                cut = (..., *part.slices())
+                alpha[cut] = at(scale, part).where(uncertain[cut], alpha[cut])
+            step(share)
+        return alpha
+
+
+class _Modes(NamedTuple):
+    guidance: Guidance
+    sides: Sides
+    postprocess: bool
+    reference: bool
+
+
+def upsample_mask(logits: Tensor, fit: Fit) -> tuple[Tensor, Window]:
+    """SAM's low-resolution logits 1×4h×4w -> the mask of the picture, as (bool inside its box, box).
+
+    Enlarged bilinearly to the square, cropped to the picture, resized bilinearly to its pixels, true above 0 (as
+    SAM does); only around what is positive, since what bilinear weights mix of negative values is negative.
+    """
+    size = fit.height, fit.width
+    square = F.interpolate(logits.unsqueeze(0), (fit.square, fit.square), mode="bilinear", align_corners=False)
+    square = square[..., : fit.scaled[0], : fit.scaled[1]]
+    [box] = refine.bounds(square[0] > 0)
+    if not box.height:
+        return torch.zeros((0, 0), dtype=torch.bool, device=logits.device), box
+    # The picture's pixels that read from the box: one source pixel more on every side, enlarged.
+    down, across = size[0] / fit.scaled[0], size[1] / fit.scaled[1]
+    near = Window(
+        max(int((box.top - 1) * down) - 1, 0), max(int((box.left - 1) * across) - 1, 0),
+        min(int((box.bottom + 1) * down) + 2, size[0]), min(int((box.right + 1) * across) + 2, size[1]),
+    )
+    mask = resize_window(square, size, near)[0] > 0
+    [inner] = refine.bounds(mask)
+    found = Window(inner.top + near.top, inner.left + near.left, inner.bottom + near.top, inner.right + near.left)
+    return mask[0][inner.slices()], found if inner.height else Window(0, 0, 0, 0)
+
+
+def _checked(prompt: Prompt, height: int, width: int) -> Prompt:
+    if prompt.text is not None:
+        raise MissingExtraError(
+            f"the prompt holds the words {prompt.text!r}; a model takes boxes, points and masks. Words need the extra "
+            "`text` (pip install 'matting-anything-core[text]') and go through matte(image, prompt)"
+        )
+    for point in prompt.points or ():
+        check_point(point, height, width)
+    box = prompt.box
+    if prompt.mask is not None:
+        if prompt.mask.shape != (height, width):
+            raise PromptError(f"the mask is {prompt.mask.shape[1]} x {prompt.mask.shape[0]} pixels, the picture "
+                              f"{width} x {height}; wanted is a mask of the picture's size")
+        box = mask_bounds(prompt.mask) if box is None else box
+    return prompt if box is None else replace(prompt, box=clip_box(box, height, width))
+
+
+def _groups(prompts: Sequence[Prompt]) -> list[list[int]]:
+    """Indices of prompts that have the same parts and the same number of points."""
+    groups: dict[tuple[bool, int, bool], list[int]] = {}
+    for index, prompt in enumerate(prompts):
+        key = prompt.box is not None, len(prompt.points or ()), prompt.mask is not None
+        groups.setdefault(key, []).append(index)
+    return list(groups.values())
+
+
+def _mask_logits(mask: np.ndarray[Any, Any], fit: Fit) -> Tensor:
+    """A mask H×W as logits 1×4h×4w in the encoder's square; what is padded is not the object."""
+    side = fit.square // 4
+    small = fit.at(side)
+    height, width = small.scaled
+    share = fit_picture(mask.astype(np.uint8) * 255, small)
+    logits = torch.full((1, side, side), -MASK_LOGIT)
+    logits[0, :height, :width] = torch.from_numpy(share.astype(np.float32)) * (2 * MASK_LOGIT / 255) - MASK_LOGIT
+    return logits
+
+
+def _visible(image: Image) -> np.ndarray[Any, Any]:
+    """uint8 H×W×3: the picture's colours on mid-gray where it is transparent."""
+    rgb = image.rgb8()
+    if image.alpha is None or image.alpha.min() == np.iinfo(image.alpha.dtype).max:
+        return rgb
+    share = (image.alpha.astype(np.float32) / np.float32(np.iinfo(image.alpha.dtype).max))[..., None]
+    return (rgb * share + HIDDEN * (1 - share) + 0.5).astype(np.uint8)
+
+
+def _relative(inner: Window, outer: Window) -> Window:
+    return Window(inner.top - outer.top, inner.left - outer.left, inner.bottom - outer.top, inner.right - outer.left)
+
+
+def _choice(value: str | None, known: tuple[T, T]) -> T:
+    """A checkpoint's own default, or the first of what is known (the paper's)."""
+    return value if value in known else known[0]  # type: ignore[return-value]
+
+
+def _known(value: T, known: tuple[T, ...], what: str) -> T:
+    if value not in known:
+        raise PromptError(f"{what} was given as {value!r}; wanted is auto, {' or '.join(map(str, known))}")
+    return value
+
+
+def _joined(chunks: Iterable[Sequence[T]]) -> list[T]:
+    return [item for chunk in chunks for item in chunk]
+
+
+def _silent(_stage: str, _share: float) -> None:
+    return None
