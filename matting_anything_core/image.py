@@ -52,6 +52,17 @@ class Image:
         """The colours as uint8 H×W×3; `rgb` itself when it is that already."""
         return self.rgb if self.rgb.dtype == np.uint8 else quantise(self.rgb, 8)
 
+    def save(self, path: str | os.PathLike[str], *, bits: int | None = None, quality: int | None = None) -> None:
+        """Write a picture file, with alpha when there is one; see write_image.
+
+        bits: 8 or 16; unless given those of the picture, or 8 where the format holds no more.
+        """
+        form = output_format(path, alpha=self.alpha is not None)
+        if bits is None:
+            bits = 8 * self.rgb.itemsize if form in ("png", "tiff") else 8
+        pixels = self.rgb if self.alpha is None else np.dstack([self.rgb, self.alpha])
+        write_image(path, pixels, bits=bits, quality=quality)
+
     def rgb_float(self) -> Array:
         """The colours as a new float32 array H×W×3 in 0..1, all bits kept."""
         return np.multiply(self.rgb, np.float32(1 / 255 if self.rgb.dtype == np.uint8 else 1 / 65535), dtype=np.float32)

@@ -55,7 +55,7 @@ def _check_format(form: str, bits: int, alpha: bool) -> None:
         raise ImageError(f"{'JPEG' if form == 'jpeg' else 'WebP'} holds no 16 bits; write a PNG or TIFF, or use bits=8")
 
 
-def encode_image(array: Array, form: Format = "png", *, bits: Literal[8, 16] = 8, quality: int | None = None) -> bytes:
+def encode_image(array: Array, form: Format = "png", *, bits: int = 8, quality: int | None = None) -> bytes:
     """The bytes of a picture file.
 
     array: H×W or H×W×1 (gray, such as an alpha matte), H×W×3, or H×W×4 (straight alpha); bool, uint8, uint16 or floats
@@ -99,7 +99,7 @@ def encode_image(array: Array, form: Format = "png", *, bits: Literal[8, 16] = 8
     return buffer.getvalue()
 
 
-def write_image(path: str | os.PathLike[str], array: Array, *, bits: Literal[8, 16] = 8,
+def write_image(path: str | os.PathLike[str], array: Array, *, bits: int = 8,
                 quality: int | None = None) -> None:
     """Write a picture file; the suffix says the format (.png .tif .tiff .webp .jpg .jpeg). See encode_image.
 
