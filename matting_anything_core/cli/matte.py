@@ -145,7 +145,8 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 
 def _output(matte: Matte, args: argparse.Namespace) -> Image:
-    from ..image import Image, quantise_float
+    from ..image import Image
+    from ..image_arrays import quantise
 
     if args.output == "cutout":
         return matte.cutout()
@@ -153,7 +154,7 @@ def _output(matte: Matte, args: argparse.Namespace) -> Image:
         background = args.background if args.background is not None else "white"
         return matte.composite(parse_colour(background) or background)
     if args.output == "foreground":
-        return Image(rgb=quantise_float(matte.foreground, 16 if args.bits == 16 else 8))
+        return Image(rgb=quantise(matte.foreground, 16 if args.bits == 16 else 8))
     raise AssertionError(args.output)
 
 
