@@ -22,8 +22,8 @@ from ..geometry import Window, resize_window, source_window
 from .m2m import Alphas, Block, MaskToMatte, SpectralConv, SpectralUpConv
 
 SLOPE = 0.2
-OS1_TILE = 512
-"""Side in pixels of the tiles in which the finest scale is computed: its buffers then stay in the cache."""
+OS1_TILE = 256
+"""Side in pixels of the tiles in which the CPU computes the finest scale: its buffers then stay in the cache."""
 
 
 class _Conv(NamedTuple):
@@ -292,29 +292,31 @@ class Stages:
         """alpha_os4 inside a window."""
         return self._enlarged(self._features4(), self._network.os4, 4, window)
 
-    def os1(self, window: Window) -> Tensor:
-        """alpha_os1 inside a window, tile by tile."""
-        result = self._mask.new_empty((len(self._mask), 1, window.height, window.width), dtype=torch.float32)
-        at2 = self._features2(window)
-        for top, bottom in _tiles(window.top, window.bottom):
-            for left, right in _tiles(window.left, window.right):
+    def os1(self, window: Window, where: Tensor | None = None) -> Tensor:
+        """alpha_os1 inside a window, tile by tile.
+
+        where: bool …×H×W over the same window at any resolution; tiles without anything true are left at zero. On the
+        CPU only: elsewhere looking would mean waiting for the device, which costs more than it saves.
+        """
+        result = self._mask.new_zeros((len(self._mask), 1, window.height, window.width), dtype=torch.float32)
+        side = OS1_TILE if result.device.type == "cpu" else max(window.height, window.width, 1)
+        for top, bottom in _tiles(window.top, window.bottom, side):
+            for left, right in _tiles(window.left, window.right, side):
                 tile = Window(top, left, bottom, right)
+                if side == OS1_TILE and where is not None and not _any_in(where, tile, window):
+                    continue
                 rows = slice(top - window.top, bottom - window.top)
                 columns = slice(left - window.left, right - window.left)
-                result[..., rows, columns] = self._os1_tile(at2, tile)
+                result[..., rows, columns] = self._os1_tile(tile)
         return result
 
-    def _features2(self, window: Window) -> _Patch:
-        """Features at 1/2 for the finest scale inside a window."""
-        at2 = _below(_wide(window, 2, self._sizes[1]), self._network.os1.reach, self._sizes[2])
-        below = _below(at2, 2 * len(self._network.os2), self._sizes[4])
-        return self._run(self._network.os2, self._beside(self._features4(), 4, below), at2)
-
-    def _os1_tile(self, at2: _Patch, tile: Window) -> Tensor:
+    def _os1_tile(self, tile: Window) -> Tensor:
+        """Both layers above 1/4 and the head, for one tile."""
         near = _wide(tile, 2, self._sizes[1])
-        below = _below(near, self._network.os1.reach, self._sizes[2])
-        patch = _Patch(at2.cut(below).contiguous(memory_format=torch.channels_last), below)
-        full = self._run(self._network.os1, patch, near)
+        at2 = _below(near, self._network.os1.reach, self._sizes[2])
+        below = _below(at2, 2 * len(self._network.os2), self._sizes[4])
+        half = self._run(self._network.os2, self._beside(self._features4(), 4, below), at2)
+        full = self._run(self._network.os1, half, near)
         logits = _Patch(self._network.os1.predict(full.values), near)
         return _alpha(logits.cut(tile).float())
 
@@ -336,8 +338,18 @@ def _union(first: Window, second: Window) -> Window:
     )
 
 
-def _tiles(start: int, stop: int) -> list[tuple[int, int]]:
-    """Equal parts of at most OS1_TILE, in even steps."""
-    count = max(-(-(stop - start) // OS1_TILE), 1)
+def _tiles(start: int, stop: int, side: int) -> list[tuple[int, int]]:
+    """Equal parts of at most `side`."""
+    count = max(-(-(stop - start) // side), 1)
     edges = [start + (stop - start) * i // count for i in range(count + 1)]
     return list(pairwise(edges))
+
+
+def _any_in(where: Tensor, tile: Window, window: Window) -> bool:
+    """Whether anything in `where` (over `window`, at its own resolution) reads from a tile."""
+    height, width = where.shape[-2:]
+    down, across = height / max(window.height, 1), width / max(window.width, 1)
+    # A pixel reads bilinearly from its two neighbours: one source pixel more on every side, and one for rounding.
+    top, left = int((tile.top - window.top - 2) * down), int((tile.left - window.left - 2) * across)
+    bottom, right = int((tile.bottom - window.top + 2) * down), int((tile.right - window.left + 2) * across)
+    return bool(where[..., max(top, 0) : bottom + 1, max(left, 0) : right + 1].any())
