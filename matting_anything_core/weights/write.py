@@ -8,6 +8,7 @@ can be checked anywhere, without knowing where it came from.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -66,7 +67,8 @@ def write_safetensors(
     except OSError as error:
         raise WeightsError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # gone after the rename; or the folder was never there
+            temporary.unlink()
     return path
 
 

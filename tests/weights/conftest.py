@@ -10,6 +10,8 @@ import torch
 
 from matting_anything_core.networks.sam import build_sam
 
+from .serving import serve
+
 GOLDEN = Path(__file__).parent.parent / "golden"
 
 
@@ -17,6 +19,22 @@ def published_shapes(name: str) -> dict[str, tuple[int, ...]]:
     """Names and shapes of a published checkpoint."""
     lines = [line.split("\t") for line in (GOLDEN / name).read_text().splitlines() if not line.startswith("#")]
     return {line[0]: ast.literal_eval(line[1]) for line in lines}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """These tensors are small: threads would only wait for each other, long on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def server():
+    """A running server; say what it answers with `server.will(...)`."""
+    with serve() as running:
+        yield running
 
 
 @pytest.fixture
