@@ -63,7 +63,7 @@ def refuse_foreign(head: bytes, name: str) -> None:
         kind = "is a PDF document; render its page to a PNG first"
     elif start.startswith((b"%!ps", b"\xc5\xd0\xd3\xc6")):
         kind = "is a PostScript document; render it to a PNG first"
-    elif (head[4:8] == b"ftyp" and head[8:12] not in _still_brands()) or start.startswith(b"\x1a\x45\xdf\xa3") or (
+    elif (head[4:8] == b"ftyp" and head[8:12] not in _still_brands()) or head.startswith(b"\x1a\x45\xdf\xa3") or (
             head[:4] == b"RIFF" and head[8:12] == b"AVI ") or head[:3] == b"FLV":
         kind = "is a video; give one frame of it as a picture"
     elif head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"mif1", b"msf1", b"heim") \
@@ -88,7 +88,7 @@ def _is_text(head: bytes) -> bool:
     try:
         head.decode("utf-8")
     except UnicodeDecodeError as error:
-        return error.start >= len(head) - 3  # a character cut in two at the end
+        return error.reason == "unexpected end of data" and error.start > 0  # a character cut in two
     return True
 
 
@@ -127,7 +127,7 @@ def decode_pillow(image: PIL.Image.Image, name: str, max_pixels: int | None,
                   data: bytes | None = None) -> tuple[Array, Array | None]:
     """A Pillow picture, and where it is known the file it is of -> (colours H×W×3, alpha H×W or None)."""
     check_pixel_count(*image.size, max_pixels, name)
-    before = _orientation(image, name) if data is not None else 1
+    before = _orientation(image, name) if image.format == "TIFF" else 1
     try:
         image.load()
     except MemoryError:
