@@ -90,7 +90,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     group.add_argument("--instances", action=argparse.BooleanOptionalAction, default=None,
                        help="measure IMQ (default: where the paper does)")
     group.add_argument("--reference", action="store_true",
-                       help="compute the metrics as the paper's released program does, mistakes included")
+                       help="matte and measure as the paper's released program does, mistakes included")
     group = parser.add_argument_group("the run")
     group.add_argument("--limit", type=_positive, metavar="N", help="only N pictures, spread evenly over the set")
     group.add_argument("--workers", type=_positive, default=2, metavar="N", help="threads that measure (default 2)")
@@ -124,7 +124,7 @@ def _systems(args: argparse.Namespace, protocol: Protocol) -> list[System]:
     systems: list[System] = []
     model: ModelSystem | None = None
     if args.model != "none":
-        model = load_model_system(args.model, args.device, protocol.guidance, protocol.sides, protocol.postprocess)
+        model = load_model_system(args.model, args.device, protocol)
         systems.append(model)
     for name in args.against:
         if name == "mask" and model is not None:

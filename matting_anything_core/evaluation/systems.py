@@ -9,24 +9,27 @@ FolderSystem             mattes made elsewhere, read from a folder
 from __future__ import annotations
 
 import hashlib
+import typing
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import MissingExtraError, NothingFoundError, PromptError
-from ..types import Embedding, Guidance, Prompt, Sides
+from ..types import Guidance, Prompt, Sides
 from .data import PICTURE_SUFFIXES, DataError, Sample, read_alpha
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ..model import MattingAnything
+    from ..result import Matte
+    from .protocol import Protocol
 
 FloatArray = npt.NDArray[np.float32]
 ImageArray = npt.NDArray[np.uint8]
@@ -35,7 +38,7 @@ Mattes = list["FloatArray | None"]
 that were not asked for, which IMQ counts."""
 
 
-class System(Protocol):
+class System(typing.Protocol):
     """What the runner needs of a system. `settings`: whatever its results depend on, JSON values; results of runs with
     the same settings are taken over."""
 
@@ -52,6 +55,7 @@ class System(Protocol):
 class ModelSystem:
     """A model of this library. guidance, sides, postprocess: as in MattingAnything.matte. fingerprint: tells its
     weights from others of the same name. mask_only: its hard mask is measured (plain Segment Anything), not its matte.
+    reference: matte as the released program does.
     """
 
     name: str
@@ -61,40 +65,44 @@ class ModelSystem:
     postprocess: bool = False
     fingerprint: str = ""
     mask_only: bool = False
+    reference: bool = False
 
     @property
     def settings(self) -> dict[str, Any]:
         settings: dict[str, Any] = {"system": "model", "model": self.name, "fingerprint": self.fingerprint}
         if self.mask_only:
             return {**settings, "mask_only": True}
-        return {**settings, "guidance": self.guidance, "sides": self.sides, "postprocess": self.postprocess}
+        return {**settings, "guidance": self.guidance, "sides": self.sides, "postprocess": self.postprocess,
+                "reference": self.reference}
 
     def predict(self, sample: Sample, image: ImageArray, prompts: Sequence[Prompt | None]) -> Mattes:
         asked = [prompt for prompt in prompts if prompt is not None]
         if not asked:
             return [None] * len(prompts)
-        embedding = self.model.embed(image)
         if any(prompt.text is not None for prompt in asked):
-            return [None if prompt is None else self._matte_of_words(embedding, prompt) for prompt in prompts]
-        mattes = iter(self._mattes(embedding, asked))
-        return [None if prompt is None else next(mattes) for prompt in prompts]
+            return [None if prompt is None else self._alpha_of_words(image, prompt) for prompt in prompts]
+        mattes = iter(self.model.matte(
+            self.model.embed(image), asked, guidance=self.guidance, sides=self.sides, postprocess=self.postprocess,
+            reference=self.reference,
+        ))
+        return [None if prompt is None else self._alpha(next(mattes)) for prompt in prompts]
+
+    def _alpha(self, matte: Matte) -> FloatArray:
+        return matte.mask.astype(np.float32) if self.mask_only else matte.alpha
+
+    def _alpha_of_words(self, image: ImageArray, prompt: Prompt) -> FloatArray | None:
+        """Words may match nothing, which is a miss of this one instance and no error of the run."""
+        from ..api import matte
+
+        try:
+            return self._alpha(matte(image, prompt, model=self.model, guidance=self.guidance, sides=self.sides,
+                                     postprocess=self.postprocess))
+        except NothingFoundError:
+            return None
 
     def as_mask(self) -> ModelSystem:
         """The same model, but its hard mask is measured: plain Segment Anything."""
         return replace(self, name=f"{self.name} mask", mask_only=True)
-
-    def _mattes(self, embedding: Embedding, prompts: list[Prompt]) -> list[FloatArray]:
-        mattes = self.model.matte(
-            embedding, prompts, guidance=self.guidance, sides=self.sides, postprocess=self.postprocess
-        )
-        return [matte.mask.astype(np.float32) if self.mask_only else matte.alpha for matte in mattes]
-
-    def _matte_of_words(self, embedding: Embedding, prompt: Prompt) -> FloatArray | None:
-        """Words may match nothing, which is a miss of this one instance and no error of the run."""
-        try:
-            return self._mattes(embedding, [prompt])[0]
-        except NothingFoundError:
-            return None
 
 
 @dataclass(frozen=True)
@@ -209,9 +217,7 @@ def make_system(name: str) -> System:
     raise DataError(f"there is no system {name!r}; wanted is grabcut, grabcut-closed-form or folder:DIR")
 
 
-def load_model_system(
-    model: str, device: str, guidance: Guidance | Literal["auto"], sides: Sides | Literal["auto"], postprocess: bool
-) -> ModelSystem:
+def load_model_system(model: str, device: str, protocol: Protocol) -> ModelSystem:
     """Load a model to be measured, by the names of `load_model`. Raises what that raises."""
     from ..model import MattingAnything
     from ..weights import open_checkpoint
@@ -219,8 +225,9 @@ def load_model_system(
     checkpoint = open_checkpoint(model)
     name = Path(model).stem if model.endswith((".safetensors", ".pth", ".pt")) else model
     return ModelSystem(
-        name=name, model=MattingAnything.from_checkpoint(checkpoint, device=device), guidance=guidance, sides=sides,
-        postprocess=postprocess, fingerprint=_fingerprint({**checkpoint.sam, **checkpoint.m2m}),
+        name=name, model=MattingAnything.from_checkpoint(checkpoint, device=device), guidance=protocol.guidance,
+        sides=protocol.sides, postprocess=protocol.postprocess, reference=protocol.reference,
+        fingerprint=_fingerprint({**checkpoint.sam, **checkpoint.m2m}),
     )
 
 

@@ -98,3 +98,10 @@ def test_words_that_the_data_does_not_have(tmp_path, data, capsys):
     assert main(["evaluate", "folder", "--data", str(data), "--output", str(tmp_path / "out"), "--device", "cpu",
                  "--prompt", "text"]) == 1
     assert "has no words" in capsys.readouterr().err
+
+
+def test_words_need_their_extra_or_weights(tmp_path, data, capsys):
+    (data / "texts.json").write_text(json.dumps({"0": "a disc", "1": "a disc", "2": "a disc"}))
+    assert main(["evaluate", "folder", "--data", str(data), "--output", str(tmp_path / "out"), "--device", "cpu",
+                 "--prompt", "text"]) == 2
+    assert "text" in capsys.readouterr().err
