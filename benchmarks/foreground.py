@@ -77,7 +77,7 @@ def main() -> None:
               f"{((alpha > 0) & (alpha < 1)).mean():.0%} of the pixels soft")
         for name in methods:
             print(f"  {name:10s} median {np.median(wall[name]):.3f} s, best {min(wall[name]):.3f} s, "
-                  f"processor {np.median(processor[name]):.3f} s, error {errors[name]:.3f} of own colours'")
+                  f"processor {np.median(processor[name]):.3f} s, error {errors[name]:.3f} of the picture's")
         print(f"  time ratio (ours / pymatting): wall {np.median(wall['ours']) / np.median(wall['pymatting']):.2f}, "
               f"processor {np.median(processor['ours']) / np.median(processor['pymatting']):.2f}")
 
