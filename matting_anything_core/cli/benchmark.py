@@ -40,7 +40,8 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument("--random-weights", action="store_true",
                         help="make weights up for models that are not installed")
     parser.add_argument("--image", metavar="FILE", help="picture (default: the demo picture)")
-    parser.add_argument("--box", metavar="X0,Y0,X1,Y1", help="box around the subject in it (default: its middle)")
+    parser.add_argument("--box", metavar="X0,Y0,X1,Y1", help="box around the subject in it (default: the middle, half as wide and high); "
+                             "the larger, the more Mask-to-Matte has to do")
     parser.add_argument("--rounds", type=int, default=2, metavar="N", help="how often each path is run (default: 2)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads of the CPU (default: all)")
     parser.add_argument("--cpu-time", action="store_true",
@@ -79,20 +80,18 @@ def _run(args: argparse.Namespace, folder: Path) -> int:
 
 
 def _subject(image: str | None, text: str | None, folder: Path) -> tuple[Path, Box]:
-    """The picture's file and the box in it: those given, the demo's, or the middle of a picture without a box."""
-    from ..assets import DEMO_BOX, demo_picture
+    """The picture's file and the box in it: those given, or the demo picture and a box of half its sides."""
+    from ..assets import demo_picture
     from ..image import read_image
     from ..types import Prompt
 
+    path = folder / "demo.jpg" if image is None else Path(image)
     if image is None:
-        path, box = folder / "demo.jpg", DEMO_BOX
         path.write_bytes(demo_picture())
-    else:
-        path = Path(image)
-        picture = read_image(path)
-        box = (picture.width / 4, picture.height / 4, picture.width * 3 / 4, picture.height * 3 / 4)
+    picture = read_image(path)
+    middle = (picture.width / 4, picture.height / 4, picture.width * 3 / 4, picture.height * 3 / 4)
     given = Prompt(box=text.split(",")).box if text else None  # type: ignore[arg-type]
-    return path, given or box
+    return path, given or middle
 
 
 def _weights(name: str, random_weights: bool, folder: Path) -> str:
