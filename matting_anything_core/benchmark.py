@@ -235,7 +235,7 @@ def _exact(job: Job, image: Image) -> Measured:
                 features = embedding.features if model.square == model.matte_square else F.interpolate(
                     embedding.features, (grid, grid), mode="bilinear", align_corners=False)
                 prepared = prepare(features, embedding.pixels)
-                matte = model._one(image, prompt, candidate, prepared, modes, lambda _share: None)
+                matte = model._one(image, prompt, candidate, prepared, modes, lambda *_: None)
             clock.seconds["refine"] -= clock.seconds["m2m"]
             peaks.append(_peak())  # before the foreground, which the plain path does not have
             with clock.stage("foreground"):

@@ -40,8 +40,9 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument("--random-weights", action="store_true",
                         help="make weights up for models that are not installed")
     parser.add_argument("--image", metavar="FILE", help="picture (default: the demo picture)")
-    parser.add_argument("--box", metavar="X0,Y0,X1,Y1", help="box around the subject in it (default: the middle, half as wide and high); "
-                             "the larger, the more Mask-to-Matte has to do")
+    parser.add_argument("--box", metavar="X0,Y0,X1,Y1",
+                        help="box around the subject in it (default: the middle, half as wide and high); the larger, "
+                             "the more Mask-to-Matte has to do")
     parser.add_argument("--rounds", type=int, default=2, metavar="N", help="how often each path is run (default: 2)")
     parser.add_argument("--threads", type=int, metavar="N", help="threads of the CPU (default: all)")
     parser.add_argument("--cpu-time", action="store_true",
