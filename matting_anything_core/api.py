@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from .result import Matte
-    from .types import Guidance, ImageInput, ProgressCallback, PromptInput, Sides
+    from .types import Box, Guidance, ImageInput, ProgressCallback, Prompt, PromptInput, Sides
 
 
 def load_model(
@@ -48,9 +48,10 @@ def _kept(model: str, device: str) -> MattingAnything:
 
 @overload
 def matte(
-    image: ImageInput, prompt: list[PromptInput], *, model: str | os.PathLike[str] | MattingAnything = ...,
+    image: ImageInput, prompt: list[Prompt] | list[PromptInput] | list[Box], *,
+    model: str | os.PathLike[str] | MattingAnything = ...,
     device: str | torch.device = ..., guidance: Guidance | Literal["auto"] = ..., sides: Sides | Literal["auto"] = ...,
-    postprocess: bool = ..., progress: ProgressCallback | None = ...,
+    postprocess: bool = ..., detail: bool = ..., progress: ProgressCallback | None = ...,
 ) -> list[Matte]: ...
 
 
@@ -58,7 +59,7 @@ def matte(
 def matte(
     image: ImageInput, prompt: PromptInput, *, model: str | os.PathLike[str] | MattingAnything = ...,
     device: str | torch.device = ..., guidance: Guidance | Literal["auto"] = ..., sides: Sides | Literal["auto"] = ...,
-    postprocess: bool = ..., progress: ProgressCallback | None = ...,
+    postprocess: bool = ..., detail: bool = ..., progress: ProgressCallback | None = ...,
 ) -> Matte: ...
 
 
@@ -71,6 +72,7 @@ def matte(
     guidance: Guidance | Literal["auto"] = "auto",
     sides: Sides | Literal["auto"] = "auto",
     postprocess: bool = False,
+    detail: bool = True,
     progress: ProgressCallback | None = None,
 ) -> Matte | list[Matte]:
     """Cut an object out of a picture.
@@ -79,7 +81,7 @@ def matte(
     tensor. prompt: a box (x0, y0, x1, y1), a mask H×W, words, a dict or a Prompt; a list of those gives a list of
     mattes. Coordinates are pixels of the picture as seen (after EXIF orientation).
     model: a name or path for `load_model`, which keeps the last one, or a loaded model (then `device` is not used).
-    guidance, sides, postprocess, progress: as for `MattingAnything.matte`.
+    guidance, sides, postprocess, detail, progress: as for `MattingAnything.matte`.
 
     Returns one Matte, or a list of them for a list of prompts. Same input, same output; the inputs stay untouched.
     Raises MattingError (PromptError, ImageError, WeightsError, DeviceError …).
@@ -90,6 +92,6 @@ def matte(
     network.check(picture, prompts)
     mattes = network.matte(
         network.embed(picture, progress=progress), prompts, guidance=guidance, sides=sides, postprocess=postprocess,
-        progress=progress,
+        detail=detail, progress=progress,
     )
     return mattes[0] if single else mattes

@@ -10,32 +10,22 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from . import refine
+from . import detail, refine
 from .device import autocast, in_chunks, resolve_device, resolve_dtype
-from .errors import MissingExtraError, PromptError
-from .geometry import (
-    Fit,
-    Window,
-    check_point,
-    clip_box,
-    fit_picture,
-    mask_bounds,
-    resize_window,
-    source_window,
-    to_square,
-)
+from .errors import PromptError
+from .geometry import Fit, Window, resize_window, source_window, to_square
 from .image import Image, read_image
 from .networks.m2m import MaskToMatte
 from .networks.m2m_fast import FoldedMaskToMatte, Prepared, fold, prepare
 from .networks.sam import Sam, build_sam, load_state
+from .prompting import checked, groups, mask_logits, within
 from .result import Matte
 from .types import Embedding, Guidance, ImageInput, ProgressCallback, Prompt, PromptInput, Sides, prompts_of
 
@@ -43,20 +33,20 @@ if TYPE_CHECKING:
     from .weights.store import Checkpoint
 
 T = TypeVar("T")
+Report: TypeAlias = ProgressCallback
 
 CHUNK = 16
 """Prompts that are decoded at once; about 40 MB each with a ViT."""
-MASK_LOGIT = 10.0
-"""How sure a mask given as a prompt is: its logits are ±10, about what the mask decoder itself gives."""
 HIDDEN = 127
 """What the network sees where a picture is transparent: mid-gray, since the colours there are arbitrary."""
 
 
 class Defaults(NamedTuple):
-    """What `auto` means for a model."""
+    """What `auto` means for a model, and whether its encoder is so quick that small objects get a closer look."""
 
     guidance: Guidance = "mask"
     sides: Sides = "one"
+    closer: bool = False
 
 
 class _Candidate(NamedTuple):
@@ -108,6 +98,7 @@ class MattingAnything:
         defaults = Defaults(
             guidance=_choice(checkpoint.metadata.get("guidance"), ("mask", "alpha")),
             sides=_choice(checkpoint.metadata.get("sides"), ("one", "two")),
+            closer=checkpoint.architecture == "lite",
         )
         return cls(sam, m2m, device=device, dtype=dtype, matte_square=checkpoint.matte_square,
                    name=checkpoint.architecture, defaults=defaults)
@@ -145,6 +136,7 @@ class MattingAnything:
         guidance: Guidance | Literal["auto"] = "auto",
         sides: Sides | Literal["auto"] = "auto",
         postprocess: bool = False,
+        detail: bool = True,
         reference: bool = False,
         progress: ProgressCallback | None = None,
     ) -> list[Matte]:
@@ -154,7 +146,9 @@ class MattingAnything:
         guidance: what the matte grows from, `mask` (pictures with several things) or `alpha` (one clear subject).
         sides: let it change only the outside of the mask's edge (`one`) or its inside as well (`two`).
         `auto` is what suits the model. postprocess: with alpha guidance, nothing outside of the mask's bounds.
-        reference: exactly what the authors' released program does where it differs (see refine.py).
+        detail: take the edges of pictures larger than the square from their own pixels and, with `lite`, encode anew
+        what is around an object that is small in the picture (see detail.py).
+        reference: exactly what the authors' released program does where it differs (see refine.py); no `detail`.
         progress: called with ("matte", share done); what it raises ends the work.
 
         Raises PromptError for prompts that do not fit the picture and for an embedding of another model,
@@ -167,10 +161,45 @@ class MattingAnything:
         modes = _Modes(
             guidance=self.defaults.guidance if guidance == "auto" else _known(guidance, ("mask", "alpha"), "guidance"),
             sides=self.defaults.sides if sides == "auto" else _known(sides, ("one", "two"), "sides"),
-            postprocess=postprocess, reference=reference,
+            postprocess=postprocess, detail=detail and not reference, reference=reference,
         )
         report = progress or _silent
         report("matte", 0.0)
+        parts = [self._part(prompt, embedding.image, modes) for prompt in ready]
+        plain = [index for index, part in enumerate(parts) if part is None]
+        mattes: dict[int, Matte] = {}
+        if plain:
+            step = _share(report, 0, len(plain) / len(ready))
+            found = self._mattes(embedding, [ready[i] for i in plain], modes, step)
+            mattes.update(zip(plain, found, strict=True))
+        for index, part in enumerate(parts):
+            if part is not None:
+                step = _share(report, len(mattes) / len(ready), (len(mattes) + 1) / len(ready))
+                mattes[index] = self._closer(embedding.image, ready[index], *part, modes, step)
+        return [mattes[index] for index in range(len(ready))]
+
+    def _part(self, prompt: Prompt, image: Image, modes: _Modes) -> tuple[Window, Prompt] | None:
+        """Where to look closer for this prompt, and what it is there; None for the whole picture."""
+        if not (modes.detail and self.defaults.closer) or prompt.box is None \
+                or max(image.height, image.width) <= self.square // 2:
+            return None
+        part = detail.closer(prompt.box, image.height, image.width)
+        moved = None if part is None else within(prompt, part)
+        return None if part is None or moved is None else (part, moved)
+
+    def _closer(
+        self, image: Image, prompt: Prompt, part: Window, moved: Prompt, modes: _Modes, report: Report
+    ) -> Matte:
+        """Matte an object in a part of the picture, as if that were the picture."""
+        cut = part.slices()
+        small = Image(image.rgb[cut].copy(), None if image.alpha is None else image.alpha[cut].copy())
+        [matte] = self._mattes(self.embed(small), self.check(small, [moved]), modes, report)
+        alpha, mask = np.zeros((image.height, image.width), np.float32), np.zeros((image.height, image.width), bool)
+        alpha[cut], mask[cut] = matte.alpha, matte.mask
+        return _frozen(Matte(alpha=alpha, mask=mask, score=matte.score, prompt=prompt, image=image))
+
+    def _mattes(self, embedding: Embedding, ready: Sequence[Prompt], modes: _Modes, report: Report) -> list[Matte]:
+        """The mattes of checked prompts, all from one embedding."""
         candidates = self._segment(embedding, ready)
         features = embedding.features
         if self.matte_square != self.square:
@@ -180,12 +209,10 @@ class MattingAnything:
         mattes = []
         for index, (prompt, candidate) in enumerate(zip(ready, candidates, strict=True)):
 
-            def step(share: float, done: int = index) -> None:
-                report("matte", (done + share) / len(ready))
-
-            step(0.1)
+            step = _share(report, index / len(ready), (index + 1) / len(ready))
+            step("matte", 0.1)
             mattes.append(self._one(embedding.image, prompt, candidate, prepared, modes, step))
-            step(1.0)
+            step("matte", 1.0)
         return mattes
 
     def check(self, image: Image, prompts: Sequence[Prompt]) -> list[Prompt]:
@@ -194,7 +221,7 @@ class MattingAnything:
         Raises PromptError for a box or point outside of the picture and a mask of another size, MissingExtraError for
         text.
         """
-        return [_checked(prompt, image.height, image.width) for prompt in prompts]
+        return [checked(prompt, image.height, image.width) for prompt in prompts]
 
     def _segment(self, embedding: Embedding, prompts: Sequence[Prompt]) -> list[_Candidate]:
         """The best of SAM's three candidates for each prompt (by predicted IoU)."""
@@ -202,7 +229,7 @@ class MattingAnything:
         found: dict[int, _Candidate] = {}
         # Prompts with the same parts go through the decoder together. Padding unequal ones would not be exact: in SAM
         # a padding point is a token like any other.
-        for members in _groups(prompts):
+        for members in groups(prompts):
 
             def decode(start: int, stop: int, members: Sequence[int] = members) -> list[_Candidate]:
                 return self._decode(embedding.features, [prompts[i] for i in members[start:stop]], fit)
@@ -223,7 +250,7 @@ class MattingAnything:
             points = tensor([[fit.point(*point) for point in prompt.points or ()] for prompt in prompts])
             labels = tensor([prompt.labels for prompt in prompts])
         if first.mask is not None:
-            masks = torch.stack([_mask_logits(cast(np.ndarray, prompt.mask), fit) for prompt in prompts])
+            masks = torch.stack([mask_logits(cast(np.ndarray, prompt.mask), fit) for prompt in prompts])
             masks = masks.to(self.device)
         with autocast(self.device, self.dtype):
             logits, iou = self._sam.decode(features, boxes, points, labels, masks)
@@ -234,7 +261,7 @@ class MattingAnything:
 
     def _one(
         self, image: Image, prompt: Prompt, candidate: _Candidate, prepared: Prepared, modes: _Modes,
-        step: Callable[[float], None],
+        report: Report,
     ) -> Matte:
         """Mask and alpha of one object in the picture's pixels; all of it inside the window where alpha can be."""
         size = image.height, image.width
@@ -247,20 +274,21 @@ class MattingAnything:
             inside = torch.zeros((1, 1, window.height, window.width), dtype=torch.bool, device=self.device)
             inside[(..., *_relative(box, window).slices())] = binary
             seed = (candidate.logits > 0).float().unsqueeze(0)
-            merged = self._merge(seed, inside, window, Fit(*size, self.matte_square), prepared, modes, step)
+            fit = Fit(*size, self.matte_square)
+            merged = self._merge(seed, inside, window, fit, prepared, modes, report)
+            if modes.detail:
+                merged = detail.sharpen(merged, _visible(image), fit, window)
             alpha[window.slices()] = merged[0, 0].clamp_(0, 1).cpu().numpy()
         if image.alpha is not None:
             # What is transparent in the picture stays so.
             own = image.alpha.astype(np.float32) / np.float32(np.iinfo(image.alpha.dtype).max)
             alpha *= own
             mask &= own > 0
-        alpha.setflags(write=False)
-        mask.setflags(write=False)
-        return Matte(alpha=alpha, mask=mask, score=candidate.score, prompt=prompt, image=image)
+        return _frozen(Matte(alpha=alpha, mask=mask, score=candidate.score, prompt=prompt, image=image))
 
     def _merge(
         self, seed: Tensor, mask: Tensor, window: Window, fit: Fit, prepared: Prepared, modes: _Modes,
-        step: Callable[[float], None],
+        report: Report,
     ) -> Tensor:
         """`refine.merge` inside a window of the picture, each finer scale computed only where it counts."""
         size = fit.height, fit.width
@@ -276,14 +304,14 @@ class MattingAnything:
         whole = Window(0, 0, window.height, window.width)
         alpha = refine.start(mask, at(stages.os8, whole), guidance=modes.guidance, sides=modes.sides,
                              postprocess=modes.postprocess, reference=modes.reference)
-        step(0.4)
+        report("matte", 0.4)
         for scale, width, share in ((stages.os4, refine.OS4_WIDTH, 0.7), (stages.os1, refine.OS1_WIDTH, 0.95)):
             uncertain = refine.alpha_weight_map(alpha, width, modes.sides)
             [part] = refine.bounds(uncertain[:, 0])
             if part.height:
                 cut = (..., *part.slices())
                 alpha[cut] = at(scale, part).where(uncertain[cut], alpha[cut])
-            step(share)
+            report("matte", share)
         return alpha
 
 
@@ -291,6 +319,7 @@ class _Modes(NamedTuple):
     guidance: Guidance
     sides: Sides
     postprocess: bool
+    detail: bool
     reference: bool
 
 
@@ -318,50 +347,14 @@ def upsample_mask(logits: Tensor, fit: Fit) -> tuple[Tensor, Window]:
     return mask[0][inner.slices()], found if inner.height else Window(0, 0, 0, 0)
 
 
-def _checked(prompt: Prompt, height: int, width: int) -> Prompt:
-    if prompt.text is not None:
-        raise MissingExtraError(
-            f"the prompt holds the words {prompt.text!r}; a model takes boxes, points and masks. Words need the extra "
-            "`text` (pip install 'matting-anything-core[text]') and go through matte(image, prompt)"
-        )
-    for point in prompt.points or ():
-        check_point(point, height, width)
-    box = prompt.box
-    if prompt.mask is not None:
-        if prompt.mask.shape != (height, width):
-            raise PromptError(f"the mask is {prompt.mask.shape[1]} x {prompt.mask.shape[0]} pixels, the picture "
-                              f"{width} x {height}; wanted is a mask of the picture's size")
-        box = mask_bounds(prompt.mask) if box is None else box
-    return prompt if box is None else replace(prompt, box=clip_box(box, height, width))
-
-
-def _groups(prompts: Sequence[Prompt]) -> list[list[int]]:
-    """Indices of prompts that have the same parts and the same number of points."""
-    groups: dict[tuple[bool, int, bool], list[int]] = {}
-    for index, prompt in enumerate(prompts):
-        key = prompt.box is not None, len(prompt.points or ()), prompt.mask is not None
-        groups.setdefault(key, []).append(index)
-    return list(groups.values())
-
-
-def _mask_logits(mask: np.ndarray[Any, Any], fit: Fit) -> Tensor:
-    """A mask H×W as logits 1×4h×4w in the encoder's square; what is padded is not the object."""
-    side = fit.square // 4
-    small = fit.at(side)
-    height, width = small.scaled
-    share = fit_picture(mask.astype(np.uint8) * 255, small)
-    logits = torch.full((1, side, side), -MASK_LOGIT)
-    logits[0, :height, :width] = torch.from_numpy(share.astype(np.float32)) * (2 * MASK_LOGIT / 255) - MASK_LOGIT
-    return logits
-
-
 def _visible(image: Image) -> np.ndarray[Any, Any]:
     """uint8 H×W×3: the picture's colours on mid-gray where it is transparent."""
     rgb = image.rgb8()
     if image.alpha is None or image.alpha.min() == np.iinfo(image.alpha.dtype).max:
         return rgb
     share = (image.alpha.astype(np.float32) / np.float32(np.iinfo(image.alpha.dtype).max))[..., None]
-    return (rgb * share + HIDDEN * (1 - share) + 0.5).astype(np.uint8)
+    shown: np.ndarray[Any, Any] = (rgb * share + HIDDEN * (1 - share) + 0.5).astype(np.uint8)
+    return shown
 
 
 def _relative(inner: Window, outer: Window) -> Window:
@@ -370,7 +363,7 @@ def _relative(inner: Window, outer: Window) -> Window:
 
 def _choice(value: str | None, known: tuple[T, T]) -> T:
     """A checkpoint's own default, or the first of what is known (the paper's)."""
-    return value if value in known else known[0]  # type: ignore[return-value]
+    return value if value in known else known[0]
 
 
 def _known(value: T, known: tuple[T, ...], what: str) -> T:
@@ -381,6 +374,17 @@ def _known(value: T, known: tuple[T, ...], what: str) -> T:
 
 def _joined(chunks: Iterable[Sequence[T]]) -> list[T]:
     return [item for chunk in chunks for item in chunk]
+
+
+def _frozen(matte: Matte) -> Matte:
+    matte.alpha.setflags(write=False)
+    matte.mask.setflags(write=False)
+    return matte
+
+
+def _share(report: Report, start: float, stop: float) -> Report:
+    """Progress 0..1 of a part of the work as start..stop of the whole."""
+    return lambda stage, share: report(stage, start + (stop - start) * share)
 
 
 def _silent(_stage: str, _share: float) -> None:

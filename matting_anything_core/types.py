@@ -1,5 +1,6 @@
 """The values that go into the library: what is asked (Prompt) and what is known of a picture (Embedding). What comes
-out, the Matte, stands in result.py. All are frozen: nothing is hidden in a model, so they can be kept, shared between threads and compared.
+out, the Matte, stands in result.py. All are frozen: nothing is hidden in a model, so they can be kept and shared
+between threads.
 
 Coordinates are pixels of the picture as it is seen (after EXIF orientation): x to the right, y down, (0, 0) the top
 left corner of the top left pixel. A box is (x0, y0, x1, y1) with x0 < x1 and y0 < y1.
@@ -178,7 +179,8 @@ class Prompt:
                                   "known are box, points, labels, mask and text")
             return cls(**{str(key): item for key, item in value.items()})
         if hasattr(value, "ndim") and hasattr(value, "shape"):
-            return cls(box=value) if value.ndim == 1 else cls(mask=value)
+            array: Any = value
+            return cls(box=array) if array.ndim == 1 else cls(mask=array)
         if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
             return cls(box=value)  # type: ignore[arg-type]
         raise PromptError(f"a prompt was given as {type(value).__name__}; wanted is a box (x0, y0, x1, y1), "
@@ -194,11 +196,12 @@ def prompts_of(value: PromptInput | Sequence[PromptInput]) -> tuple[list[Prompt]
         if not value:
             raise PromptError("the list of prompts is empty; give at least one box, point, mask or text")
         return [Prompt.of(item) for item in value], False
-    if hasattr(value, "ndim") and hasattr(value, "shape") and value.ndim == 2 and value.shape[1] == 4 \
-            and value.shape[0] >= 1 and getattr(value.dtype, "kind", "f") in "if":
+    array: Any = value
+    if hasattr(array, "ndim") and hasattr(array, "shape") and array.ndim == 2 and array.shape[1] == 4 \
+            and array.shape[0] >= 1 and getattr(array.dtype, "kind", "f") in "if":
         # N×4 signed integers or floats: boxes. A mask four pixels wide must be bool or unsigned.
-        return [Prompt.of(row) for row in value], False
-    return [Prompt.of(value)], True  # type: ignore[arg-type]
+        return [Prompt.of(row) for row in array], False
+    return [Prompt.of(array)], True
 
 
 def _plain_number(value: Any) -> bool:

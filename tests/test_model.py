@@ -55,7 +55,7 @@ def test_the_window_of_a_matte_loses_nothing() -> None:
     for guidance, postprocess in (("mask", False), ("alpha", True), ("alpha", False)):
         for sides in ("one", "two"):
             [result] = model.matte(embedding, [Prompt(box=BOX)], guidance=guidance, sides=sides,
-                                   postprocess=postprocess)
+                                   postprocess=postprocess, detail=False)
             [candidate] = model._segment(embedding, [Prompt(box=BOX)])
             with torch.no_grad():
                 alphas = m2m(embedding.features, embedding.pixels, (candidate.logits > 0).float()[None])
@@ -139,7 +139,7 @@ def test_what_is_transparent_stays_so() -> None:
 def test_progress_rises_and_can_cancel() -> None:
     seen: list[tuple[str, float]] = []
     matte(picture(60, 100), [BOX, (5, 5, 20, 20)], model=tiny_model(), progress=lambda *at: seen.append(at))
-    assert [stage for stage, _ in seen][0] == "encode"
+    assert seen[0][0] == "encode"
     shares = [share for stage, share in seen if stage == "matte"]
     assert shares == sorted(shares)
     assert shares[-1] == 1
@@ -174,7 +174,7 @@ def test_memory_that_runs_out_leads_to_smaller_chunks(monkeypatch: pytest.Monkey
     sizes = []
     decode = model._decode
 
-    def scarce(features, prompts, fit):  # noqa: ANN001, ANN202
+    def scarce(features, prompts, fit):
         sizes.append(len(prompts))
         if len(prompts) > 5:
             raise torch.OutOfMemoryError("CUDA out of memory")
@@ -246,8 +246,7 @@ images = hnp.arrays(
 def _matte_or_error(image: object, prompt: object) -> None:
     try:
         result = matte(image, prompt, model=tiny_model())  # type: ignore[call-overload]
-    except MattingError as error:
-        assert str(error)
+    except MattingError:
         return
     for one in result if isinstance(result, list) else [result]:
         assert one.alpha.shape == one.mask.shape == image.shape[:2]  # type: ignore[attr-defined]

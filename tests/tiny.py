@@ -21,7 +21,7 @@ def tiny_model(square: int = 64, matte_square: int | None = None) -> MattingAnyt
     return MattingAnything(sam, m2m, device="cpu", matte_square=matte_square, name="tiny", defaults=Defaults())
 
 
-def picture(height: int, width: int, seed: int = 0, channels: int = 3):  # noqa: ANN201
+def picture(height: int, width: int, seed: int = 0, channels: int = 3):
     """uint8 noise with some structure, height × width × channels."""
     import numpy as np
 

@@ -1,0 +1,85 @@
+"""Prompts on one picture: do they fit, where are they in a part of it, and as what does the decoder take them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from .errors import MissingExtraError, PromptError
+from .geometry import Fit, Window, check_point, clip_box, fit_picture, mask_bounds
+from .types import Prompt
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+MASK_LOGIT = 10.0
+"""How sure a mask given as a prompt is: its logits are ±10, about what the mask decoder itself gives."""
+
+
+def checked(prompt: Prompt, height: int, width: int) -> Prompt:
+    """The prompt as it is used on a picture of height × width: its box clipped, one put around a mask without one.
+
+    Raises PromptError for a box or point outside of the picture and a mask of another size, MissingExtraError for
+    words.
+    """
+    if prompt.text is not None:
+        raise MissingExtraError(
+            f"the prompt holds the words {prompt.text!r}; a model takes boxes, points and masks. Words need the extra "
+            "`text` (pip install 'matting-anything-core[text]') and go through matte(image, prompt)"
+        )
+    for point in prompt.points or ():
+        check_point(point, height, width)
+    box = prompt.box
+    if prompt.mask is not None:
+        if prompt.mask.shape != (height, width):
+            raise PromptError(f"the mask is {prompt.mask.shape[1]} x {prompt.mask.shape[0]} pixels, the picture "
+                              f"{width} x {height}; wanted is a mask of the picture's size")
+        box = mask_bounds(prompt.mask) if box is None else box
+    return prompt if box is None else replace(prompt, box=clip_box(box, height, width))
+
+
+def groups(prompts: Sequence[Prompt]) -> list[list[int]]:
+    """Indices of prompts that have the same parts and the same number of points."""
+    groups: dict[tuple[bool, int, bool], list[int]] = {}
+    for index, prompt in enumerate(prompts):
+        key = prompt.box is not None, len(prompt.points or ()), prompt.mask is not None
+        groups.setdefault(key, []).append(index)
+    return list(groups.values())
+
+
+def mask_logits(mask: np.ndarray[Any, Any], fit: Fit) -> Tensor:
+    """A mask H×W as logits 1×4h×4w in the encoder's square; what is padded is not the object."""
+    import numpy as np
+    import torch
+
+    side = fit.square // 4
+    small = fit.at(side)
+    height, width = small.scaled
+    share = fit_picture(mask.astype(np.uint8) * 255, small)
+    logits = torch.full((1, side, side), -MASK_LOGIT)
+    logits[0, :height, :width] = torch.from_numpy(share.astype(np.float32)) * (2 * MASK_LOGIT / 255) - MASK_LOGIT
+    return logits
+
+
+def within(prompt: Prompt, part: Window) -> Prompt | None:
+    """The prompt in a part of the picture, as if that were the picture; None when part of the object is elsewhere.
+
+    The prompt has a box (see `checked`). Negative points elsewhere say nothing about the part and are left out.
+    """
+    assert prompt.box is not None
+    x, y = part.left, part.top
+    points = []
+    for point, label in zip(prompt.points or (), prompt.labels or (), strict=True):
+        if part.left <= point[0] <= part.right and part.top <= point[1] <= part.bottom:
+            points.append(((point[0] - x, point[1] - y), label))
+        elif label:
+            return None
+    x0, y0, x1, y1 = prompt.box
+    return Prompt(
+        box=(x0 - x, y0 - y, x1 - x, y1 - y),
+        points=[point for point, _ in points] or None,
+        labels=[label for _, label in points] or None,
+        mask=None if prompt.mask is None else prompt.mask[part.slices()],
+    )
