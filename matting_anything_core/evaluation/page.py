@@ -17,9 +17,9 @@ th:first-child, td:first-child, td.text { text-align: left; }
 td.best { background: var(--good); font-weight: 600; }
 .wide { overflow-x: auto; }
 .row { display: flex; gap: .6rem; overflow-x: auto; padding: .4rem 0 1.4rem; align-items: flex-start; }
-figure { margin: 0; flex: 0 0 auto; }
+figure { margin: 0; flex: 1 1 0; min-width: 150px; max-width: 360px; }
 figcaption { font-size: 13px; opacity: .8; }
-img { display: block; max-width: 360px; background: #777; }
+img { display: block; width: 100%; background: #777; }
 h3 { margin: 1rem 0 0; font-size: 15px; overflow-wrap: anywhere; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; }
 dt { opacity: .7; } dd { margin: 0; }
