@@ -36,7 +36,7 @@ from .errors import (
 from .types import Embedding, Prompt
 
 if TYPE_CHECKING:
-    from .api import load_model, matte
+    from .api import Words, all_matches, load_model, matte
     from .image import Image, read_image, write_image
     from .model import MattingAnything
     from .result import Matte
@@ -45,12 +45,13 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CancelledError", "DeviceError", "Embedding", "Image", "ImageError", "Matte", "MattingAnything", "MattingError",
-    "MissingExtraError", "NothingFoundError", "Prompt", "PromptError", "WeightsError", "load_model", "matte",
-    "read_image", "write_image",
+    "MissingExtraError", "NothingFoundError", "Prompt", "PromptError", "WeightsError", "Words", "all_matches",
+    "load_model", "matte", "read_image", "write_image",
 ]
 
 _LAZY = {
-    "Image": "image", "Matte": "result", "MattingAnything": "model", "load_model": "api", "matte": "api",
+    "Image": "image", "Matte": "result", "MattingAnything": "model", "Words": "api", "all_matches": "api",
+    "load_model": "api", "matte": "api",
     "read_image": "image", "write_image": "image",
 }
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, overload
 
-from .image import read_image
+from .errors import PromptError
+from .image import Image, read_image
 from .model import MattingAnything
-from .types import prompts_of
+from .types import Prompt, prompts_of
 
 if TYPE_CHECKING:
     import torch
 
+    from .grounding import Grounded, Grounding
     from .result import Matte
     from .types import Box, Guidance, ImageInput, ProgressCallback, Prompt, PromptInput, Sides
 
@@ -46,20 +49,54 @@ def _kept(model: str, device: str) -> MattingAnything:
     return load_model(model, device=device)
 
 
+@lru_cache(maxsize=1)
+def _kept_grounding(name: str, device: str) -> Grounding:
+    """The detector of the last call with words, kept like the model."""
+    from .grounding import load_grounding
+
+    return load_grounding(name, device=device)
+
+
+@dataclass(frozen=True)
+class Words:
+    """How words are looked for (section 4.1 of the paper; its values are the defaults).
+
+    grounding: the detector's name or path, or a loaded one. box_threshold, text_threshold: 0..1, how sure a box and
+    its words must be. nms: boxes that overlap more than this (IoU, 0..1) are one.
+    """
+
+    grounding: str | os.PathLike[str] | Grounding = "grounding-dino-tiny"
+    box_threshold: float = 0.25
+    text_threshold: float = 0.25
+    nms: float = 0.8
+
+    def find(
+        self, image: Image, prompts: Sequence[Prompt], *, device: str | torch.device, all_matches: bool = False
+    ) -> list[Grounded]:
+        """The prompts with boxes in the place of words."""
+        from .grounding import Grounding, ground
+
+        detector = self.grounding if isinstance(self.grounding, Grounding) \
+            else _kept_grounding(os.fspath(self.grounding), str(device))
+        return ground(prompts, image, detector, all_matches=all_matches, box_threshold=self.box_threshold,
+                      text_threshold=self.text_threshold, nms=self.nms)
+
+
 @overload
 def matte(
     image: ImageInput, prompt: list[Prompt] | list[PromptInput] | list[Box], *,
-    model: str | os.PathLike[str] | MattingAnything = ...,
-    device: str | torch.device = ..., guidance: Guidance | Literal["auto"] = ..., sides: Sides | Literal["auto"] = ...,
-    postprocess: bool = ..., detail: bool = ..., progress: ProgressCallback | None = ...,
+    model: str | os.PathLike[str] | MattingAnything = ..., device: str | torch.device = ...,
+    guidance: Guidance | Literal["auto"] = ..., sides: Sides | Literal["auto"] = ..., postprocess: bool = ...,
+    detail: bool = ..., words: Words = ..., progress: ProgressCallback | None = ...,
 ) -> list[Matte]: ...
 
 
 @overload
 def matte(
-    image: ImageInput, prompt: PromptInput, *, model: str | os.PathLike[str] | MattingAnything = ...,
-    device: str | torch.device = ..., guidance: Guidance | Literal["auto"] = ..., sides: Sides | Literal["auto"] = ...,
-    postprocess: bool = ..., detail: bool = ..., progress: ProgressCallback | None = ...,
+    image: ImageInput, prompt: PromptInput, *,
+    model: str | os.PathLike[str] | MattingAnything = ..., device: str | torch.device = ...,
+    guidance: Guidance | Literal["auto"] = ..., sides: Sides | Literal["auto"] = ..., postprocess: bool = ...,
+    detail: bool = ..., words: Words = ..., progress: ProgressCallback | None = ...,
 ) -> Matte: ...
 
 
@@ -73,6 +110,7 @@ def matte(
     sides: Sides | Literal["auto"] = "auto",
     postprocess: bool = False,
     detail: bool = True,
+    words: Words = Words(),
     progress: ProgressCallback | None = None,
 ) -> Matte | list[Matte]:
     """Cut an object out of a picture.
@@ -80,18 +118,70 @@ def matte(
     image: a path, the bytes of a file, a Pillow picture, an array H×W(×1, 3, 4) of uint8, uint16 or floats 0..1, or a
     tensor. prompt: a box (x0, y0, x1, y1), a mask H×W, words, a dict or a Prompt; a list of those gives a list of
     mattes. Coordinates are pixels of the picture as seen (after EXIF orientation).
-    model: a name or path for `load_model`, which keeps the last one, or a loaded model (then `device` is not used).
-    guidance, sides, postprocess, detail, progress: as for `MattingAnything.matte`.
+    model: a name or path for `load_model`, which keeps the last one, or a loaded model (then `device` is not used for
+    it). guidance, sides, postprocess, detail, progress: as for `MattingAnything.matte`.
+    words: how words in prompts are looked for; the most confident match is taken (all of them: `all_matches`).
 
     Returns one Matte, or a list of them for a list of prompts. Same input, same output; the inputs stay untouched.
-    Raises MattingError (PromptError, ImageError, WeightsError, DeviceError …).
+    Raises MattingError: PromptError, ImageError, WeightsError, DeviceError, and for words NothingFoundError and
+    MissingExtraError.
     """
     prompts, single = prompts_of(prompt)
-    picture = read_image(image)
+    mattes = _mattes(read_image(image), prompts, False, model, device, guidance, sides, postprocess, detail, words,
+                     progress)
+    return mattes[0] if single else mattes
+
+
+def all_matches(
+    image: ImageInput,
+    prompt: PromptInput,
+    *,
+    model: str | os.PathLike[str] | MattingAnything = "lite",
+    device: str | torch.device = "auto",
+    guidance: Guidance | Literal["auto"] = "auto",
+    sides: Sides | Literal["auto"] = "auto",
+    postprocess: bool = False,
+    detail: bool = True,
+    words: Words = Words(),
+    progress: ProgressCallback | None = None,
+) -> list[Matte]:
+    """Everything the words name ("dogs", "cat. dog."): one Matte for each match, the surest first, perhaps none.
+
+    prompt: words, or a Prompt with text; its box restricts the search. Arguments as for `matte`.
+    """
+    asked = Prompt.of(prompt)
+    if asked.text is None:
+        raise PromptError("all_matches needs words: a string, or Prompt(text=…); for boxes, points and masks use matte")
+    return _mattes(read_image(image), [asked], True, model, device, guidance, sides, postprocess, detail, words,
+                   progress)
+
+
+def _mattes(
+    picture: Image,
+    prompts: Sequence[Prompt],
+    everything: bool,
+    model: str | os.PathLike[str] | MattingAnything,
+    device: str | torch.device,
+    guidance: Guidance | Literal["auto"],
+    sides: Sides | Literal["auto"],
+    postprocess: bool,
+    detail: bool,
+    words: Words,
+    progress: ProgressCallback | None,
+) -> list[Matte]:
+    found: list[Grounded] | None = None
+    if any(prompt.text is not None for prompt in prompts):
+        found = words.find(picture, prompts, device=device, all_matches=everything)
+        if not found:
+            return []
+        prompts = [item.prompt for item in found]
     network = model if isinstance(model, MattingAnything) else _kept(os.fspath(model), str(device))
-    network.check(picture, prompts)
+    network.check(picture, prompts)  # before the long work
     mattes = network.matte(
         network.embed(picture, progress=progress), prompts, guidance=guidance, sides=sides, postprocess=postprocess,
         detail=detail, progress=progress,
     )
-    return mattes[0] if single else mattes
+    if found is None:
+        return mattes
+    return [replace(result, phrase=item.phrase, phrase_score=item.score)
+            for result, item in zip(mattes, found, strict=True)]

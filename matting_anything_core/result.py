@@ -20,7 +20,8 @@ class Matte:
     alpha: float32 H×W in 0..1, the share of the object in each pixel; the picture's own size.
     mask: bool H×W, the segmentation the matte grew from (SAM's mask).
     score: the network's own estimate of the mask's IoU with the object, about 0..1.
-    prompt: what was asked, its box clipped to the picture. phrase: the words that matched, for prompts with text.
+    prompt: what was asked, its box clipped to the picture. phrase, phrase_score: the words that matched and how surely
+    (0..1), for prompts with text; None for others.
     image: the picture.
     """
 
@@ -30,6 +31,7 @@ class Matte:
     prompt: Prompt
     image: Image = field(repr=False)
     phrase: str | None = None
+    phrase_score: float | None = None
 
     @property
     def box(self) -> Box | None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 
-from ..types import Box
-
-DEMO_BOX: Box = (4.0, 4.0, 404.0, 512.0)
+DEMO_BOX: tuple[float, float, float, float] = (4.0, 4.0, 404.0, 512.0)
 """The box around the astronaut in the demo picture."""
 
 

@@ -101,7 +101,8 @@ def add_prompt_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--point", action="append", default=[], metavar="X,Y[,0]",
                        help="point on the object, or with ,0 one that is not; repeatable")
     group.add_argument("--mask", metavar="FILE", help="picture of a rough mask, white = object, same size as IMAGE")
-    group.add_argument("--text", metavar="WORDS", help="words that name the object (extra: text)")
+    group.add_argument("--text", metavar="WORDS", help="words that name the object; the surest match (extra: text)")
+    group.add_argument("--all-matches", action="store_true", help="with --text: a matte for everything it names")
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -166,11 +167,13 @@ def numbered(path: str, index: int, count: int) -> Path:
 
 def run(args: argparse.Namespace) -> int:
     """Matte, write, say where."""
-    from ..api import matte
+    from ..api import all_matches, matte
     from ..image import output_format, read_image, write_image
     from ..sheet import draw_sheet
     from .progress import progress_bar
 
+    if args.all_matches and not args.text:
+        raise PromptError("--all-matches was given without --text; it needs words that name the objects")
     if args.background is not None and args.output != "composite":
         raise PromptError(f"--background was given with --output {args.output}; it needs --output composite")
     for file in (args.out, args.sheet):
@@ -179,8 +182,15 @@ def run(args: argparse.Namespace) -> int:
     prompts = prompts_from(args)
     image = read_image(args.image)
     with progress_bar() as progress:
-        mattes = matte(image, prompts, model=args.model, device=args.device, guidance=args.guidance,
-                       sides=args.sides, postprocess=args.postprocess, progress=progress)
+        if args.all_matches:
+            mattes = all_matches(image, prompts[0], model=args.model, device=args.device, guidance=args.guidance,
+                                 sides=args.sides, postprocess=args.postprocess, progress=progress)
+        else:
+            mattes = matte(image, prompts, model=args.model, device=args.device, guidance=args.guidance,
+                           sides=args.sides, postprocess=args.postprocess, progress=progress)
+    if not mattes:
+        print(f"matting-anything: nothing in {args.image} matches {args.text!r}", file=sys.stderr)
+        return 0
     for index, result in enumerate(mattes):
         path = numbered(args.out, index, len(mattes))
         bits = args.bits or 8 * image.rgb.dtype.itemsize
