@@ -225,7 +225,8 @@ def _exact(job: Job, image: Image) -> Measured:
     with clock.stage("encode"):
         embedding = model.embed(image)
     candidate = _Candidate(subject_logits(job.box, Fit(image.height, image.width, model.square)), 1.0)
-    prompt, modes, times, peaks = Prompt(box=job.box), _Modes("mask", "one", postprocess=False, detail=False, reference=False), [], []
+    modes = _Modes("mask", "one", postprocess=False, detail=False, reference=False)
+    prompt, times, peaks = Prompt(box=job.box), [], []
     with torch.inference_mode():
         for _ in range(2):
             with clock.stage("decode"):
