@@ -46,15 +46,16 @@ class _Normed(nn.Module):
         self.weight_v = nn.Parameter(F.normalize(torch.randn(columns), dim=0, eps=NORM_EPS), requires_grad=False)
 
     def weight(self) -> Tensor:
-        """The normalised weight, differentiable with respect to `weight_bar`."""
+        """The normalised weight, differentiable with respect to `weight_bar`; in its own precision, autocast or not."""
         matrix = self.weight_bar.flatten(1)
-        if self.training:
-            with torch.no_grad():
-                self.weight_v.copy_(F.normalize(matrix.t().mv(self.weight_u), dim=0, eps=NORM_EPS))
-                self.weight_u.copy_(F.normalize(matrix.mv(self.weight_v), dim=0, eps=NORM_EPS))
-        # Copies: the next forward changes u and v in place, which a backward through this one must not see.
-        sigma = self.weight_u.clone().dot(matrix.mv(self.weight_v.clone()))
-        return self.weight_bar / sigma
+        with torch.autocast(matrix.device.type, enabled=False):
+            if self.training:
+                with torch.no_grad():
+                    self.weight_v.copy_(F.normalize(matrix.t().mv(self.weight_u), dim=0, eps=NORM_EPS))
+                    self.weight_u.copy_(F.normalize(matrix.mv(self.weight_v), dim=0, eps=NORM_EPS))
+            # Copies: the next forward changes u and v in place, which a backward through this one must not see.
+            sigma = self.weight_u.clone().dot(matrix.mv(self.weight_v.clone()))
+            return self.weight_bar / sigma
 
 
 class SpectralConv(nn.Module):

@@ -1,0 +1,53 @@
+"""From a recipe's stage to its task (networks and losses) and its samples."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ..networks.m2m import MaskToMatte
+from ..networks.sam import build_sam, load_state
+from .encoder_task import EncoderTask
+from .library import Library
+from .lite_data import PromptedScenes, SceneSettings
+from .matte_data import SceneMattes
+from .matte_task import MatteTask
+from .paper_data import PaperMattes
+from .recipe import Recipe, Stage
+
+Task: TypeAlias = "EncoderTask | MatteTask"
+FOREVER = 10**12
+
+
+def build_task(recipe: Recipe, stage: Stage, weights: dict[str, Tensor] | None) -> Task:
+    """The networks of a stage, filled: with `weights` (named `sam.*`, `m2m.*`), or with what the recipe starts from."""
+    sam, m2m = build_sam(recipe.architecture, stage.square), MaskToMatte()
+    parts = weights or _start(recipe)
+    if parts:
+        load_state(sam, {k[4:]: v for k, v in parts.items() if k.startswith("sam.")}, "the run's start")
+        own = {k[4:]: v for k, v in parts.items() if k.startswith("m2m.")}
+        if own:
+            load_state(m2m, own, "the run's start")
+    kind = EncoderTask if stage.kind == "encoder" else MatteTask
+    return kind(sam, m2m, stage, recipe.seed)
+
+
+def _start(recipe: Recipe) -> dict[str, Tensor]:
+    if not recipe.start:
+        return {}
+    from ..weights.store import open_checkpoint
+
+    found = open_checkpoint(recipe.start)
+    return {**{f"sam.{k}": v for k, v in found.sam.items()}, **{f"m2m.{k}": v for k, v in found.m2m.items()}}
+
+
+def dataset_for(recipe: Recipe, stage: Stage, library: Library, number: int) -> Dataset[dict[str, Tensor]]:
+    """The samples of a stage, without end; each stage has its own."""
+    seed = recipe.seed * 1000 + number
+    if stage.kind == "encoder":
+        settings = SceneSettings(seed, stage.square, stage.photographs, stage.most_objects, stage.generated)
+        return PromptedScenes(library, settings, FOREVER)
+    kind = PaperMattes if stage.samples == "paper" else SceneMattes
+    return kind(library, stage, seed, FOREVER)

@@ -1,0 +1,195 @@
+"""Recipes: what to train, on what and how, as a TOML file; every field is a dataclass's field and checked."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, TypeVar, get_args
+
+import torch
+
+from ..errors import MattingError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+StageKind: TypeAlias = Literal["encoder", "matte"]
+Role: TypeAlias = Literal["foreground", "picture", "background"]
+Precision: TypeAlias = Literal["float32", "bfloat16", "float16"]
+DTYPES: Mapping[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Pictures of one data set.
+
+    layout: how its folder is laid out, a name of `layouts.LAYOUTS`. path: relative to the recipe's `data` folder.
+    weight: how often its cut-outs are drawn beside those of other sources. match: only files whose name fits this
+    pattern. hold_out: [n, k] leaves out every n-th picture, from the k-th on, for validation; there `keep` = "held"
+    takes just those. hard: its alphas are hard-edged masks, so that losses leave out a band about their edge.
+    licence and origin (how to get it again) go to the data card.
+    """
+
+    layout: str
+    path: str
+    name: str = ""
+    role: Role | None = None
+    weight: float = 1.0
+    match: str = "*"
+    hold_out: tuple[int, int] = (0, 0)
+    keep: Literal["rest", "held"] = "rest"
+    hard: bool = False
+    licence: str = "not stated"
+    origin: str = ""
+    subset: str = "train"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One leg of a training run.
+
+    kind: "encoder" trains encoder, prompt encoder and mask decoder (box or points -> mask), "matte" trains
+    Mask-to-Matte on the frozen result. square: the encoder's input; matte_square: Mask-to-Matte's (0: the same);
+    crop: side of random windows of the matte's square that are taught, `crops` of them a picture (0: all of it).
+    samples: "scenes" (`scene.py`) or "paper" (section 4.1: composites and pictures, cropped about the unknown region). schedule: the
+    weight maps of the losses, see `schedule.py`. batch is for each process.
+    """
+
+    kind: StageKind
+    steps: int
+    batch: int
+    square: int
+    matte_square: int = 0
+    crop: int = 0
+    samples: Literal["scenes", "paper"] = "scenes"
+    schedule: Literal["paper", "reference", "predicted", "ones"] = "ones"
+    maps_from: int = 4000
+    optimiser: Literal["adamw", "adam"] = "adamw"
+    rate: float = 6e-4
+    backbone_rate: float = 2e-4
+    betas: tuple[float, float] = (0.9, 0.98)
+    decay: float = 0.02
+    warmup: int = 150
+    floor: float = 0.02
+    clip: float = 5.0
+    clip_moving: float = 0.0
+    ema: float = 0.999
+    photographs: float = 0.4
+    most_objects: int = 3
+    generated: float = 0.36
+    crops: int = 1
+    losses: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    freeze_norms: bool = True
+    precision: Precision = "float32"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A whole run.
+
+    start: weights to begin with (a name or a path as for `load_model`; empty: fresh ones). note and metadata go to the
+    exported file: a remark for its data card, and further keys such as the `guidance` that suits the model.
+    """
+
+    name: str
+    architecture: str
+    stages: tuple[Stage, ...]
+    sources: tuple[Source, ...]
+    validation: tuple[Source, ...] = ()
+    data: str = "."
+    start: str = ""
+    licence: str = "not stated"
+    seed: int = 1
+    workers: int = 1
+    cache: bool = False
+    checkpoint_minutes: float = 5.0
+    validate_minutes: float = 30.0
+    validate_pictures: int = 120
+    log_steps: int = 25
+    note: str = ""
+    metadata: dict[str, str] = field(default_factory=dict)
+    folder: str = field(default=".", metadata={"hidden": True})
+
+    @property
+    def root(self) -> Path:
+        """The folder that sources are relative to: `data`, itself relative to the recipe's file; `~` and variables of
+        the environment are filled in."""
+        return Path(self.folder) / Path(os.path.expandvars(self.data)).expanduser()
+
+    def card(self) -> dict[str, Any]:
+        """The recipe as plain values, for the data card and to compare runs."""
+        values = asdict(self)
+        values.pop("folder")
+        return values
+
+
+Record = TypeVar("Record", Recipe, Stage, Source)
+
+
+def _fill(kind: type[Record], table: Mapping[str, Any], where: str) -> Record:
+    known = {item.name: item for item in fields(kind) if not item.metadata.get("hidden")}
+    unknown = sorted(set(table) - set(known))
+    if unknown:
+        raise MattingError(f"{where} has the unknown keys {', '.join(unknown)}; known are {', '.join(known)}")
+    missing = [name for name, item in known.items()
+               if item.default is MISSING and item.default_factory is MISSING and name not in table]
+    if missing:
+        raise MattingError(f"{where} lacks {', '.join(missing)}")
+    values: dict[str, Any] = {}
+    for name, value in table.items():
+        default = known[name].default
+        wanted = type(default) if default is not MISSING and default is not None else None
+        if wanted is float and isinstance(value, int):
+            value = float(value)
+        if wanted is tuple and isinstance(value, list):
+            value = tuple(value)
+        if wanted is not None and not isinstance(value, wanted):
+            raise MattingError(f"{where}: {name} is {value!r}; wanted is {wanted.__name__}")
+        values[name] = value
+    return kind(**values)
+
+
+def read_recipe(path: str | os.PathLike[str]) -> Recipe:
+    """Read a recipe's TOML file. Raises MattingError that names the file, the table and the key that is wrong."""
+    file = Path(path)
+    if not file.exists():
+        raise MattingError(f"there is no recipe {file}; the package's own are in {Path(__file__).parent / 'recipes'}")
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise MattingError(f"{file} is no TOML: {error}") from None
+    parts: dict[str, Any] = dict(table)
+    for key, kind, name in (("stages", Stage, "stage"), ("sources", Source, "source"),
+                            ("validation", Source, "validation")):
+        given = parts.pop(name, [])
+        if not isinstance(given, list):
+            raise MattingError(f"{file}: [{name}] is a list of tables; write [[{name}]]")
+        parts[key] = tuple(_fill(kind, item, f"{file}, {name} {i + 1}")  # type: ignore[type-var]
+                           for i, item in enumerate(given))
+    recipe = _fill(Recipe, parts, str(file))
+    recipe = Recipe(**{**{item.name: getattr(recipe, item.name) for item in fields(Recipe)},
+                       "folder": str(file.parent)})
+    _check(recipe, file)
+    return recipe
+
+
+def _check(recipe: Recipe, file: Path) -> None:
+    if not recipe.stages or not recipe.sources:
+        raise MattingError(f"{file} needs at least one [[stage]] and one [[source]]")
+    for i, stage in enumerate(recipe.stages):
+        if stage.kind not in get_args(StageKind):
+            raise MattingError(f"{file}, stage {i + 1}: kind is {stage.kind!r}; wanted is encoder or matte")
+        if stage.steps < 1 or stage.batch < 1 or stage.square < 32 or stage.square % 32:
+            raise MattingError(f"{file}, stage {i + 1}: steps and batch must be positive, square a multiple of 32")
+        if stage.kind == "encoder" and recipe.architecture != "lite":
+            raise MattingError(f"{file}, stage {i + 1}: only the lite architecture has an encoder to train")
+        if stage.crop % 32 or (stage.matte_square or stage.square) % 32:
+            raise MattingError(f"{file}, stage {i + 1}: crop and matte_square must be multiples of 32")
+        if stage.precision not in get_args(Precision):
+            raise MattingError(f"{file}, stage {i + 1}: precision is {stage.precision!r}; "
+                               f"wanted is one of {', '.join(get_args(Precision))}")
