@@ -108,7 +108,8 @@ def evaluate(
                 if progress is not None:
                     progress(sample.name, (len(samples) - len(todo) + done) / len(samples))
                 _one_picture(state, sample, missing, read, pool, pending)
-                while len(pending) > options.workers + 1:
+                # What is measured is noted at once; the next picture waits when measuring falls behind.
+                while pending and (pending[0].done() or len(pending) > options.workers + 1):
                     state.note(pending.popleft().result())
             while pending:
                 state.note(pending.popleft().result())
