@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     """Train, try out or export."""
     import math
 
-    from ..training import run as training
+    import matting_anything_core.training.run as training
 
     recipe = training.find_recipe(args.recipe)
     out = Path(args.out or Path("runs") / recipe.name)

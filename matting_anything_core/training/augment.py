@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 import cv2
 import numpy as np
 
-Array: TypeAlias = np.ndarray[Any, np.dtype[np.float32]]
+Array: TypeAlias = np.ndarray[Any, Any]
+"""float32 unless a docstring says otherwise."""
 Rng: TypeAlias = np.random.Generator
 
 _TO_YIQ = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]], np.float32)
@@ -60,9 +61,9 @@ def blur(x: Array, sigma: float) -> Array:
 
 def jpeg(rgb: Array, quality: int) -> Array:
     """Through JPEG and back."""
-    ok, code = cv2.imencode(".jpg", (rgb[..., ::-1] * 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    assert ok
-    return cv2.imdecode(code, cv2.IMREAD_COLOR)[..., ::-1].astype(np.float32) / np.float32(255)
+    _, code = cv2.imencode(".jpg", (rgb[..., ::-1] * 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    decoded: Array = np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR))
+    return decoded[..., ::-1].astype(np.float32) / np.float32(255)
 
 
 def degrade(rgb: Array, rng: Rng) -> Array:

@@ -75,11 +75,11 @@ class EncoderTask(nn.Module):
             targets = batch["targets"].float() / 255
             logits, predicted = self.sam.decode(features, boxes=boxes, owner=owner)
             first, iou = stage_one_loss(logits, predicted, targets[:, :boxes_each].flatten(0, 1),
-                                        inside_weights(boxes, sizes[owner].float(), tuple(logits.shape[-2:])))
+                                        inside_weights(boxes, sizes[owner].float(), logits.shape[-2:]))
             logits, predicted = self._last_prompt(features, batch, step)
             boxes = batch["boxes"][:, -1]
             second, other = stage_one_loss(logits, predicted, targets[:, -1],
-                                           inside_weights(boxes, sizes.float(), tuple(logits.shape[-2:])))
+                                           inside_weights(boxes, sizes.float(), logits.shape[-2:]))
         loss = (boxes_each * first + second) / PROMPTS
         return loss, {"box_loss": first.detach(), "box_iou": iou, "other_loss": second.detach(), "other_iou": other}
 

@@ -46,7 +46,8 @@ def noise(rng: Rng, side: int, cells: int, octaves: int = 3) -> Array:
         field = rng.random((n, n), dtype=np.float32)
         total += cv2.resize(field, (side, side), interpolation=cv2.INTER_CUBIC) / 2**octave
     low, high = total.min(), total.max()
-    return (total - low) / (high - low + np.float32(1e-6))
+    result: Array = (total - low) / (high - low + np.float32(1e-6))
+    return result
 
 
 def _canvas(big: int) -> Array:
@@ -231,7 +232,8 @@ def _with_hair(alpha: Array, rng: Rng) -> Array:
         path = _curve(rng, outline[at], normal + comb + rng.normal(0, 0.3), length * rng.uniform(0.4, 1.2), 0.12, 6)
         cv2.polylines(strands, [np.round(path * 8).astype(np.int32)], False, int(rng.integers(90, 256)),
                       1 + int(rng.random() < 0.3), cv2.LINE_AA, 3)
-    return np.maximum(alpha, strands.astype(np.float32) / np.float32(255))
+    both: Array = np.maximum(alpha, strands.astype(np.float32) / np.float32(255))
+    return both
 
 
 def _smoke(rng: Rng, side: int) -> Array:
@@ -269,14 +271,16 @@ def _surface(solid: Array, rng: Rng, textures: Callable[[Rng], Array]) -> Array:
     angle = rng.uniform(0, 2 * np.pi)
     slope = np.cos(angle) * cv2.Sobel(height, cv2.CV_32F, 1, 0) + np.sin(angle) * cv2.Sobel(height, cv2.CV_32F, 0, 1)
     light = 1 + np.clip(slope / (np.abs(slope).max() + 1e-6), -1, 1) * rng.uniform(0, 0.5)
-    return np.clip(rgb * light[..., None], 0, 1).astype(np.float32)
+    lit: Array = np.clip(rgb * light[..., None], 0, 1).astype(np.float32)
+    return lit
 
 
 def _stripes(rng: Rng, side: int) -> Array:
     angle, period = rng.uniform(0, np.pi), side * rng.uniform(0.03, 0.4)
     y, x = np.mgrid[:side, :side].astype(np.float32)
     phase = (x * np.cos(angle) + y * np.sin(angle)) / period + noise(rng, side, 3) * rng.uniform(0, 2)
-    return (np.sin(phase * 2 * np.pi) / 2 + 0.5).astype(np.float32)
+    waves: Array = (np.sin(phase * 2 * np.pi) / 2 + 0.5).astype(np.float32)
+    return waves
 
 
 def _edge(solid: Array, rng: Rng) -> Array:

@@ -15,7 +15,7 @@ from .augment import Array, Rng
 from .layouts import Record, list_records
 from .recipe import Source
 
-Bytes: TypeAlias = np.ndarray[Any, np.dtype[np.uint8]]
+Bytes: TypeAlias = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)

@@ -141,7 +141,7 @@ class Leg:
         torch.manual_seed(self.recipe.seed + self.number)
         self.task: Task = build_task(self.recipe, self.stage, weights).to(self.team.device)
         if self.team.device.type == "cuda" and self.team.size > 1 and not self.stage.freeze_norms:
-            self.task = nn.SyncBatchNorm.convert_sync_batchnorm(self.task)
+            self.task = nn.SyncBatchNorm.convert_sync_batchnorm(self.task)  # type: ignore[no-untyped-call]
         groups = self.task.groups()
         kind = torch.optim.AdamW if self.stage.optimiser == "adamw" else torch.optim.Adam
         self.optimiser = kind(groups, lr=self.stage.rate, betas=self.stage.betas)

@@ -77,7 +77,7 @@ def matte_losses(
     alphas and target: N×1×H×W in 0..1; weights: the maps of os1, os4 and os8 (None: everywhere one), N×1×H×W;
     factors: of os1, os4, os8.
     """
-    values = []
+    values: list[Tensor] = []
     total = target.new_zeros(())
     for predicted, weight, factor in zip((alphas.os1, alphas.os4, alphas.os8), weights, factors, strict=True):
         parts = l1_loss(predicted, target, weight), laplacian_loss(predicted, target, weight)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 
-def inside_weights(boxes: Tensor, valid: Tensor, size: tuple[int, int], stride: float = 4.0) -> Tensor:
+def inside_weights(boxes: Tensor, valid: Tensor, size: Sequence[int], stride: float = 4.0) -> Tensor:
     """Weights N×h×w for the cross-entropy: pixels in and about the box count alike for small objects and large ones,
     the rest of the picture a little, its padding hardly.
 

@@ -31,7 +31,7 @@ class MatteTask(nn.Module):
         super().__init__()
         self.sam, self.m2m, self.stage, self.seed = sam, m2m, stage, seed
         sam.requires_grad_(False)
-        m2m.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        m2m.to(memory_format=torch.channels_last)
 
     def train(self, mode: bool = True) -> MatteTask:
         """As nn.Module.train, but SAM stays in eval mode, and so do the norms when the stage freezes them."""
@@ -64,8 +64,8 @@ class MatteTask(nn.Module):
         target = batch["alpha"].flatten(0, 1).unsqueeze(1).float() / 255
         enlarged = F.interpolate(mask, target.shape[-2:], mode="bilinear", align_corners=False)
         solid = (enlarged > 0.5).float()
-        valid = self._valid(batch, solid, target, inside)
-        maps = maps_for(self.stage.schedule, step, self.stage.maps_from, alphas, solid,
+        valid = self._valid(batch, solid, target)
+        maps = maps_for(self.stage.schedule, step, self.stage.maps_from, alphas, enlarged,
                         batch["unknown"].flatten(0, 1).unsqueeze(1).float(),
                         np.random.default_rng((self.seed, step, 11)))
         weights = cast("tuple[Tensor, Tensor, Tensor]",
@@ -109,9 +109,12 @@ class MatteTask(nn.Module):
 
         return cut, cut((low > 0).float()), batch["inside"].flatten(0, 1)
 
-    def _valid(self, batch: Mapping[str, Tensor], solid: Tensor, target: Tensor, inside: Tensor) -> Tensor:
-        """Where the loss counts: on the picture, away from hard edges, and where the mask is of the right object."""
+    def _valid(self, batch: Mapping[str, Tensor], solid: Tensor, target: Tensor) -> Tensor:
+        """Where the loss counts: on the picture, away from hard edges, and, in scenes with several
+        objects, where the mask is of the right one."""
         weight = batch["weight"].flatten(0, 1).unsqueeze(1).float()
+        if self.stage.samples == "paper":
+            return weight
         iou = measured_iou(solid - 0.5, target[:, 0])
         empty = (target > 0.5).sum((1, 2, 3)) < 16
         usable = ((iou[:, 0] >= USABLE) | empty).float()

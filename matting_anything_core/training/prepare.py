@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TypeAlias
 
 from torch import Tensor
@@ -37,9 +38,12 @@ def build_task(recipe: Recipe, stage: Stage, weights: dict[str, Tensor] | None) 
 def _start(recipe: Recipe) -> dict[str, Tensor]:
     if not recipe.start:
         return {}
-    from ..weights.store import open_checkpoint
+    from ..weights.store import open_checkpoint, open_sam
 
-    found = open_checkpoint(recipe.start)
+    start = os.path.expandvars(recipe.start)
+    if not recipe.start_matte:
+        return {f"sam.{k}": v for k, v in open_sam(start).sam.items()}
+    found = open_checkpoint(None, sam=start, m2m=os.path.expandvars(recipe.start_matte))
     return {**{f"sam.{k}": v for k, v in found.sam.items()}, **{f"m2m.{k}": v for k, v in found.m2m.items()}}
 
 

@@ -56,8 +56,8 @@ class Stage:
     kind: "encoder" trains encoder, prompt encoder and mask decoder (box or points -> mask), "matte" trains
     Mask-to-Matte on the frozen result. square: the encoder's input; matte_square: Mask-to-Matte's (0: the same);
     crop: side of random windows of the matte's square that are taught, `crops` of them a picture (0: all of it).
-    samples: "scenes" (`scene.py`) or "paper" (section 4.1: composites and pictures, cropped about the unknown region). schedule: the
-    weight maps of the losses, see `schedule.py`. batch is for each process.
+    samples: "scenes" (`scene.py`) or "paper" (section 4.1: composites and pictures, cropped about the unknown region).
+    schedule: where each scale is taught, see `weight_maps.py`. batch is for each process.
     """
 
     kind: StageKind
@@ -92,7 +92,8 @@ class Stage:
 class Recipe:
     """A whole run.
 
-    start: weights to begin with (a name or a path as for `load_model`; empty: fresh ones). note and metadata go to the
+    start: the weights of SAM to begin with, start_matte: those of Mask-to-Matte (a name or a path as for `load_model`,
+    variables of the environment are filled in; empty: fresh ones). note and metadata go to the
     exported file: a remark for its data card, and further keys such as the `guidance` that suits the model.
     """
 
@@ -103,6 +104,7 @@ class Recipe:
     validation: tuple[Source, ...] = ()
     data: str = "."
     start: str = ""
+    start_matte: str = ""
     licence: str = "not stated"
     seed: int = 1
     workers: int = 1

@@ -143,9 +143,9 @@ def _background(rng: Rng, library: Library, size: tuple[int, int]) -> Scene:
         rgb = blur(rgb, sigma)
         alpha = None if sigma > 1.5 else alpha
     if chance(rng, 0.06):  # a studio's wall
-        tone = rng.uniform(0, 1, 3)
+        wall = rng.uniform(0, 1, 3)
         slope = cv2.resize(rng.uniform(0.8, 1.2, (2, 2)).astype(np.float32), size[::-1])[..., None]
-        return Scene(np.clip(tone * slope, 0, 1).astype(np.float32), [], [])
+        return Scene(np.clip(wall * slope, 0, 1).astype(np.float32), [], [])
     return Scene(rgb, [] if alpha is None else [alpha], [] if alpha is None else [not photo.hard])
 
 
@@ -192,7 +192,7 @@ def _recoloured(rng: Rng, rgba: Array, kind: str, library: Library) -> Array:
     rgb, alpha = rgba[..., :3], rgba[..., 3:]
     if kind == "cutout" and chance(rng, 0.3):
         photo = library.texture(rng)
-        y0, x0, y1, x1 = random_crop(rng, *photo.shape[:2], rgb.shape[0] / rgb.shape[1], 0.2)
+        y0, x0, y1, x1 = random_crop(rng, photo.shape[0], photo.shape[1], rgb.shape[0] / rgb.shape[1], 0.2)
         texture = cv2.resize(photo[y0:y1, x0:x1], rgb.shape[1::-1], interpolation=cv2.INTER_LINEAR)
         light = rgb.mean(2, keepdims=True)
         mixed = np.clip(texture * (0.35 + 1.3 * light), 0, 1)
@@ -238,7 +238,8 @@ def _harmonised(rng: Rng, rgb: Array, alpha: Array, below: Array) -> Array:
     there = (below * near).sum((0, 1)) / (near.sum() + np.float32(1))
     wide = below.std((0, 1)) + np.float32(0.02)
     moved = (rgb - mean) * (1 + (np.clip(wide / spread, 0.5, 2) - 1) * share * np.float32(0.5)) + mean
-    return np.clip(moved + (there - mean) * share, 0, 1)
+    result: Array = np.clip(moved + (there - mean) * share, 0, 1)
+    return result
 
 
 def _shadowed(rng: Rng, rgb: Array, alpha: Array) -> Array:

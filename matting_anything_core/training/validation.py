@@ -76,7 +76,7 @@ def _composite(rng: Rng, kind: str, photo: Photo, behind: list[Record]) -> Item:
     if photo_behind.alpha is not None and chance(rng, 0.8):
         photo_behind = beside(rng, photo_behind)
     back = photo_behind.rgb
-    y0, x0, y1, x1 = random_crop(rng, *back.shape[:2], height / width, 0.6)
+    y0, x0, y1, x1 = random_crop(rng, back.shape[0], back.shape[1], height / width, 0.6)
     below = cv2.resize(back[y0:y1, x0:x1], (width, height), interpolation=cv2.INTER_LINEAR).astype(np.float32) / 255
     if chance(rng, 0.5):
         below = blur(below, rng.uniform(1, 6))
@@ -144,7 +144,7 @@ def merged(mask: Bytes, os8: Array, os4: Array, os1: Array) -> Array:
 def band_of(item: Item) -> Bytes:
     """Where alpha is neither 0 nor 1, widened by BAND pixels."""
     unknown = ((item.alpha > 3) & (item.alpha < 252)).astype(np.uint8)
-    edge = cv2.morphologyEx((item.alpha > 127).astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    edge: Bytes = cv2.morphologyEx((item.alpha > 127).astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
     size = 2 * BAND + 1
     return cv2.dilate(unknown | edge, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))).astype(bool)
 

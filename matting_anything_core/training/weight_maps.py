@@ -29,6 +29,11 @@ def uncertain(alpha: Tensor, widths: list[int]) -> Tensor:
     return torch.stack(rows).to(alpha.dtype)
 
 
+def interior(mask: Tensor) -> Tensor:
+    """The inside of an enlarged binary mask, without its soft edge; float 0/1."""
+    return (mask >= 1).to(mask.dtype)
+
+
 def draw_widths(rng: np.random.Generator, count: int, below: int) -> list[int]:
     """A kernel's width for each picture, from 1 to below - 1."""
     return [int(width) for width in rng.integers(1, below, count)]
@@ -38,8 +43,8 @@ def maps_for(schedule: Schedule, step: int, start: int, alphas: Alphas, mask: Te
              rng: np.random.Generator) -> Maps:
     """The weight maps of os1, os4 and os8; None means one everywhere.
 
-    step: steps taken so far; until `start` (4,000 in the paper) all is one. mask: SAM's, N×1×H×W float 0/1; trimap:
-    the unknown region, N×1×H×W float 0/1. alphas are used as values, no gradient passes.
+    step: steps taken so far; until `start` (4,000 in the paper) all is one. mask: SAM's, N×1×H×W, enlarged
+    bilinearly, so that only its inside is 1; trimap: the unknown region, N×1×H×W float 0/1. alphas are used as values, no gradient passes.
 
     - paper: os4 where the mask is, os1 where alpha_os4 is uncertain.
     - reference: to step 12,000 both inside the mask or in the unknown region, by turns at random; then the unknown
@@ -49,7 +54,7 @@ def maps_for(schedule: Schedule, step: int, start: int, alphas: Alphas, mask: Te
     """
     if schedule == "ones" or step < start:
         return None, None, None
-    count = len(mask)
+    count, mask = len(mask), interior(mask)
 
     def predicted() -> Maps:
         os4 = uncertain(alphas.os8.detach(), draw_widths(rng, count, WIDTH_OS4))

@@ -1,0 +1,141 @@
+"""Samples: a function of seed and index, and true to what compositing means."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from matting_anything_core.training import generator
+from matting_anything_core.training.library import open_library
+from matting_anything_core.training.lite_data import PromptedScenes, SceneSettings
+from matting_anything_core.training.matte_data import SceneMattes
+from matting_anything_core.training.paper_data import PaperMattes
+from matting_anything_core.training.prompting import box_of, jittered_box, points_on
+from matting_anything_core.training.recipe import Source, Stage
+from matting_anything_core.training.scene import build
+from matting_anything_core.training.trimap import BACKGROUND, FOREGROUND, UNKNOWN, random_trimap
+
+from .made_up import make_layout
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    layouts = ("cutouts", "picture_mask", "backgrounds")
+    for layout in layouts:
+        make_layout(root / layout, layout)
+    return open_library(tuple(Source(layout, layout) for layout in layouts), root)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_generated_foregrounds(seed):
+    def photo(rng):
+        return rng.random((40, 50, 3), dtype=np.float32)
+
+    first = generator.foreground(np.random.default_rng(seed), photo, 96)
+    assert first.shape == (96, 96, 4)
+    assert first.dtype == np.float32
+    assert np.isfinite(first).all()
+    assert 0 <= first.min() <= first.max() <= 1
+    assert 0.01 < first[..., 3].mean() < 0.9
+    np.testing.assert_array_equal(first, generator.foreground(np.random.default_rng(seed), photo, 96))
+
+
+def test_some_generated_edges_are_soft():
+    soft = []
+    for seed in range(12):
+        alpha = generator.foreground(np.random.default_rng(seed), lambda rng: rng.random((9, 9, 3)), 96)[..., 3]
+        soft.append(((alpha > 0.05) & (alpha < 0.95)).sum() / max(1, (alpha > 0.05).sum()))
+    assert max(soft) > 0.3
+    assert min(soft) > 0
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_scenes_share_every_pixel_among_their_objects(library, seed):
+    scene = build(np.random.default_rng(seed), library, 96)
+    assert max(scene.rgb.shape[:2]) == 96
+    assert 0 <= scene.rgb.min() <= scene.rgb.max() <= 1
+    assert len(scene.alphas) == len(scene.soft)
+    total = sum(scene.alphas, np.zeros(scene.rgb.shape[:2], np.float32))
+    assert total.max() <= 1 + 1e-4  # what is in front is taken off what is behind
+
+
+def test_samples_depend_on_seed_and_index_alone(library):
+    first = PromptedScenes(library, SceneSettings(1, 64), 100)
+    again = PromptedScenes(library, SceneSettings(1, 64), 100)
+    other = PromptedScenes(library, SceneSettings(2, 64), 100)
+    a, b, c = first[7], (again[3], again[7])[1], other[7]
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert not torch.equal(a["rgb"], c["rgb"])
+    assert a["rgb"].shape == (3, 64, 64)
+    assert a["targets"].shape == (3, 16, 16)
+    assert a["boxes"].shape == (3, 4)
+
+
+def test_boxes_and_points_belong_to_the_object():
+    alpha = np.zeros((80, 100), np.float32)
+    alpha[20:50, 30:90] = 1
+    assert box_of(alpha).tolist() == [30, 20, 90, 50]
+    exact = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        box = jittered_box(rng, alpha, 0.08)
+        exact += box.tolist() == [30, 20, 90, 50]
+        assert np.abs(box - [30, 20, 90, 50]).max() <= 0.08 * 60 + 1e-4
+        points, labels = points_on(rng, alpha, box)
+        assert labels[0] == 1
+        for (x, y), label in zip(points, labels, strict=True):
+            if label >= 0:
+                assert bool(alpha[int(y), int(x)]) == bool(label)
+    assert 10 < exact < 40
+
+
+def test_trimaps_hold_what_is_sure():
+    alpha = np.clip(np.linspace(-1, 2, 200, dtype=np.float32), 0, 1)[None].repeat(100, 0)
+    trimap = random_trimap(np.random.default_rng(0), alpha)
+    assert set(np.unique(trimap)) == {BACKGROUND, UNKNOWN, FOREGROUND}
+    assert (trimap[(alpha > 1 / 255) & (alpha < 254 / 255)] == UNKNOWN).all()
+    assert (alpha[trimap == FOREGROUND] >= 254 / 255).all()
+    assert (alpha[trimap == BACKGROUND] <= 1 / 255).all()
+
+
+def test_windows_of_mattes_fit_their_picture(library):
+    stage = Stage("matte", 1, 1, 64, matte_square=128, crop=64, crops=2, photographs=0.5)
+    sample = SceneMattes(library, stage, 5, 10)[2]
+    assert sample["rgb"].shape == (3, 64, 64)
+    assert sample["crops"].shape == (2, 3, 64, 64)
+    assert sample["alpha"].shape == sample["weight"].shape == (2, 64, 64)
+    assert (sample["origin"] % 32 == 0).all()
+    for crop, alpha, (height, width) in zip(sample["crops"], sample["alpha"], sample["inside"].tolist(), strict=True):
+        assert not crop[:, height:].any()
+        assert not crop[:, :, width:].any()
+        assert not alpha[height:].any()
+
+
+def test_hard_edges_teach_nothing(library):
+    stage = Stage("matte", 1, 1, 128, photographs=1.0, most_objects=1)
+    data = SceneMattes(library, stage, 1, 10)
+    for index in range(4):
+        sample = data[index]
+        edge = (sample["alpha"][0] > 20) & (sample["alpha"][0] < 235)
+        if not sample["weight"].all():
+            assert not sample["weight"][0][edge].any()
+            return
+    pytest.fail("no sample of a photograph with a hard mask came up")
+
+
+def test_the_papers_samples(tmp_path):
+    for layout in ("adobe", "refmatte", "coco"):
+        make_layout(tmp_path / layout, layout)
+    library = open_library(tuple(Source(x, x) for x in ("adobe", "refmatte", "coco")), tmp_path)
+    data = PaperMattes(library, Stage("matte", 1, 1, 128, samples="paper"), 3, 10)
+    for index in range(6):
+        sample = data[index]
+        assert sample["rgb"].shape == (3, 128, 128)
+        assert sample["inside"].tolist() == [[128, 128]]
+        assert (sample["alpha"] > 127).sum() >= 16
+        assert sample["unknown"].any()
+        x0, y0, x1, y1 = sample["box"].tolist()
+        assert 0 <= x0 < x1 <= 128
+        assert 0 <= y0 < y1 <= 128
