@@ -23,7 +23,7 @@ from .errors import PromptError
 from .geometry import Fit, Window, resize_window, source_window, to_square
 from .image import Image, read_image
 from .networks.m2m import MaskToMatte
-from .networks.m2m_fast import FoldedMaskToMatte, Prepared, fold, prepare
+from .networks.m2m_fast import FoldedMaskToMatte, Prepared, Stages, fold, prepare
 from .networks.sam import Sam, build_sam, load_state
 from .prompting import checked, groups, mask_logits, within
 from .result import Matte
@@ -305,12 +305,12 @@ class MattingAnything:
         alpha = refine.start(mask, at(stages.os8, whole), guidance=modes.guidance, sides=modes.sides,
                              postprocess=modes.postprocess, reference=modes.reference)
         report("matte", 0.4)
-        for scale, width, share in ((stages.os4, refine.OS4_WIDTH, 0.7), (stages.os1, refine.OS1_WIDTH, 0.95)):
+        for finer, width, share in ((_os4, refine.OS4_WIDTH, 0.7), (_os1, refine.OS1_WIDTH, 0.95)):
             uncertain = refine.alpha_weight_map(alpha, width, modes.sides)
             [part] = refine.bounds(uncertain[:, 0])
             if part.height:
                 cut = (..., *part.slices())
-                alpha[cut] = at(scale, part).where(uncertain[cut], alpha[cut])
+                alpha[cut] = at(finer(stages, uncertain[cut]), part).where(uncertain[cut], alpha[cut])
             report("matte", share)
         return alpha
 
@@ -321,6 +321,15 @@ class _Modes(NamedTuple):
     postprocess: bool
     detail: bool
     reference: bool
+
+
+def _os4(stages: Stages, _uncertain: Tensor) -> Callable[[Window], Tensor]:
+    return stages.os4
+
+
+def _os1(stages: Stages, uncertain: Tensor) -> Callable[[Window], Tensor]:
+    """Tiles without anything uncertain are not computed."""
+    return lambda window: stages.os1(window, uncertain)
 
 
 def upsample_mask(logits: Tensor, fit: Fit) -> tuple[Tensor, Window]:
