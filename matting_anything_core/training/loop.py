@@ -27,10 +27,12 @@ from .library import Library
 from .prepare import Task, build_task, dataset_for
 from .recipe import Recipe, Stage
 from .schedule import rate_at
-from .validation import Item, append_scores, evaluate
+from .validation import Item, append_scores, draw, evaluate
 from .watch import Board, Log
 
 Batch: TypeAlias = dict[str, Tensor]
+SHOWN = 8
+"""Validation pictures on TensorBoard's sheet."""
 
 
 @dataclass(frozen=True)
@@ -251,6 +253,10 @@ class Leg:
             self.task.eval()
             m2m = self.task.m2m if self.stage.kind == "matte" else None
             scores = evaluate(self.task.sam, m2m, self.items, self.stage.matte_square)
+            if self.board.on:
+                some = self.items[:: max(1, len(self.items) // SHOWN)][:SHOWN]
+                self.board.picture("validation", draw(self.task.sam, m2m, some, self.stage.matte_square),
+                                   self.run.total_steps)
         self.wrapped.train()
         append_scores(self.out / "scores.csv", self.number, self.run.step, self.run.seconds, scores)
         for kind, values in scores.items():

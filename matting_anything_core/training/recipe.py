@@ -131,6 +131,7 @@ class Recipe:
 
 
 Record = TypeVar("Record", Recipe, Stage, Source)
+_PLAIN: Mapping[str, type] = {"int": int, "float": float, "str": str, "bool": bool, "tuple": tuple, "dict": dict}
 
 
 def _fill(kind: type[Record], table: Mapping[str, Any], where: str) -> Record:
@@ -144,13 +145,12 @@ def _fill(kind: type[Record], table: Mapping[str, Any], where: str) -> Record:
         raise MattingError(f"{where} lacks {', '.join(missing)}")
     values: dict[str, Any] = {}
     for name, value in table.items():
-        default = known[name].default
-        wanted = type(default) if default is not MISSING and default is not None else None
+        wanted = _PLAIN.get(str(known[name].type).partition("[")[0])
         if wanted is float and isinstance(value, int):
             value = float(value)
         if wanted is tuple and isinstance(value, list):
             value = tuple(value)
-        if wanted is not None and not isinstance(value, wanted):
+        if wanted is not None and (not isinstance(value, wanted) or (wanted is int and isinstance(value, bool))):
             raise MattingError(f"{where}: {name} is {value!r}; wanted is {wanted.__name__}")
         values[name] = value
     return kind(**values)

@@ -169,6 +169,29 @@ def evaluate(sam: Sam, m2m: MaskToMatte | None, items: Sequence[Item], matte_squ
     return {kind: {name: float(np.mean(x)) for name, x in values.items()} for kind, values in sums.items()}
 
 
+def draw(sam: Sam, m2m: MaskToMatte | None, items: Sequence[Item], matte_square: int = 0, side: int = 160) -> Bytes:
+    """A sheet for the eye: one row an item with the picture and its box, the mask, and the alpha if there is one."""
+    rows = []
+    for item in items:
+        mask, alpha = predict(sam, m2m, item, matte_square)
+        boxed = item.rgb.copy()
+        x0, y0, x1, y1 = (int(v) for v in box_of(item.alpha.astype(np.float32) / 255))
+        cv2.rectangle(boxed, (x0, y0), (x1 - 1, y1 - 1), (255, 40, 40), 3)
+        cells = [boxed, np.repeat(mask[..., None] * np.uint8(255), 3, axis=2)]
+        if alpha is not None:
+            cells.append(np.repeat(np.round(alpha[..., None] * 255).astype(np.uint8), 3, axis=2))
+        rows.append(np.hstack([_fitted(cell, side) for cell in cells]))
+    return np.vstack(rows)
+
+
+def _fitted(picture: Bytes, side: int) -> Bytes:
+    scale = side / max(picture.shape[:2])
+    size = max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))
+    cell = np.full((side, side, 3), 255, np.uint8)
+    cell[:size[1], :size[0]] = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    return cell
+
+
 def append_scores(path: Path, stage: int, step: int, seconds: float, scores: Mapping[str, Mapping[str, float]]) -> None:
     """One row for each kind and value: stage, step, seconds, kind, name, value."""
     fresh = not path.exists()

@@ -56,6 +56,11 @@ class Board:
                 return
             self._writer = SummaryWriter(str(folder))
 
+    @property
+    def on(self) -> bool:
+        """Whether anything is written."""
+        return self._writer is not None
+
     def scalars(self, values: Mapping[str, float], step: int) -> None:
         """Add values by name."""
         if self._writer is not None:

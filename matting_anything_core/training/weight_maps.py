@@ -44,7 +44,8 @@ def maps_for(schedule: Schedule, step: int, start: int, alphas: Alphas, mask: Te
     """The weight maps of os1, os4 and os8; None means one everywhere.
 
     step: steps taken so far; until `start` (4,000 in the paper) all is one. mask: SAM's, N×1×H×W, enlarged
-    bilinearly, so that only its inside is 1; trimap: the unknown region, N×1×H×W float 0/1. alphas are used as values, no gradient passes.
+    bilinearly, so that only its inside is 1; trimap: the unknown region, N×1×H×W float 0/1. alphas are used as values,
+    no gradient passes.
 
     - paper: os4 where the mask is, os1 where alpha_os4 is uncertain.
     - reference: to step 12,000 both inside the mask or in the unknown region, by turns at random; then the unknown
