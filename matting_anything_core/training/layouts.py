@@ -133,7 +133,7 @@ def list_records(source: Source, root: Path) -> list[Record]:
     """The records of one source, sorted. Raises MattingError when the layout is unknown or nothing is there."""
     if source.layout not in LAYOUTS:
         raise MattingError(f"there is no layout {source.layout!r}; known are {', '.join(LAYOUTS)}")
-    folder = _installed(source.path) or root / source.path
+    folder = installed(source.path) or root / source.path
     records = [record for record in LAYOUTS[source.layout](folder, source.subset)
                if fnmatch.fnmatch(record.rgb.name, source.match)]
     if not records:
@@ -148,7 +148,7 @@ def list_records(source: Source, root: Path) -> list[Record]:
             for record in records]
 
 
-def _installed(path: str) -> Path | None:
+def installed(path: str) -> Path | None:
     """`package:NAME/inner/path` names files that an installed Python package ships."""
     if not path.startswith("package:"):
         return None

@@ -161,6 +161,8 @@ class Leg:
     def go(self, library: Library, deadline: float, stop: int | None) -> bool:
         """Take the stage's remaining steps; False when a limit came first."""
         run, stage = self.run, self.stage
+        if run.step >= stage.steps:  # resumed from the checkpoint at the stage's end
+            return True
         data: Dataset[Batch] = dataset_for(self.recipe, stage, library, self.number)
         sampler = StepSampler(run.step, stage.steps, stage.batch, self.team)
         loader = DataLoader(data, stage.batch, sampler=sampler, num_workers=self.recipe.workers,

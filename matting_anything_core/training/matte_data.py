@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -19,8 +20,8 @@ from .trimap import UNKNOWN, random_trimap
 
 HARD_BAND = 25
 """About the edge of a hard mask so many pixels (diameter, on a square of 768) teach nothing."""
-STEP = 32
-"""Windows begin at multiples of this: whole tokens of the features and whole pixels of the low-resolution mask."""
+TOKEN = 16
+"""Pixels of the matte's square for one token of the features."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ def matte_sample(rng: Rng, example: Example, stage: Stage) -> dict[str, Tensor]:
     layers = np.dstack([colours, np.round(example.alpha * 255).astype(np.uint8), weight, unknown])
     full = np.zeros((side, side, 6), np.uint8)
     full[:height, :width] = layers
-    origins = [_origin(rng, example, unknown, side, crop) for _ in range(count)]
+    step = window_step(side, square)
+    origins = [_origin(rng, example, unknown, side, crop, step) for _ in range(count)]
     windows = np.stack([full[y:y + crop, x:x + crop] for y, x in origins])
     inside = np.clip(np.array([[height, width]]) - np.array(origins), 0, crop)
     return {
@@ -105,7 +107,13 @@ def _away_from_edge(alpha: Array, side: int) -> np.ndarray:
     return 1 - (cv2.dilate(solid, kernel) - cv2.erode(solid, kernel))
 
 
-def _origin(rng: Rng, example: Example, unknown: np.ndarray, side: int, crop: int) -> tuple[int, int]:
+def window_step(side: int, square: int) -> int:
+    """Windows begin at multiples of this: at whole tokens of the features and whole pixels of the low-resolution mask,
+    which has a quarter of the encoder's square."""
+    return math.lcm(TOKEN, side // math.gcd(side, square // 4))
+
+
+def _origin(rng: Rng, example: Example, unknown: np.ndarray, side: int, crop: int, step: int) -> tuple[int, int]:
     """Top and left of a window: about a pixel of the unknown region, or of the object's box."""
     if crop >= side:
         return 0, 0
@@ -116,5 +124,5 @@ def _origin(rng: Rng, example: Example, unknown: np.ndarray, side: int, crop: in
         x0, y0, x1, y1 = bounds(example.alpha) or (0, 0, unknown.shape[1], unknown.shape[0])
         y, x = int(rng.integers(y0, y1)), int(rng.integers(x0, x1))
     corner = np.array([y, x]) - crop // 2 + rng.integers(-crop // 4, crop // 4 + 1, 2)
-    top, left = (int(np.clip(round(v / STEP) * STEP, 0, side - crop)) for v in corner)
+    top, left = (int(np.clip(round(v / step), 0, (side - crop) // step)) * step for v in corner)
     return top, left

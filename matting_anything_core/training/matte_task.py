@@ -102,9 +102,9 @@ class MatteTask(nn.Module):
         origins = batch["origin"]
 
         def cut(x: Tensor) -> Tensor:
-            unit = side // x.shape[-1]
-            size = crop // unit
-            return torch.stack([row[:, y // unit:y // unit + size, x0 // unit:x0 // unit + size]
+            # windows begin and end at whole places of x, see matte_data.window_step
+            size, count = crop * x.shape[-1] // side, x.shape[-1]
+            return torch.stack([row[:, y * count // side:y * count // side + size, x0 * count // side:][..., :size]
                                 for row, places in zip(x, origins.tolist(), strict=True) for y, x0 in places])
 
         return cut, cut((low > 0).float()), batch["inside"].flatten(0, 1)

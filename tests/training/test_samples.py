@@ -9,7 +9,7 @@ import torch
 from matting_anything_core.training import generator
 from matting_anything_core.training.library import open_library
 from matting_anything_core.training.lite_data import PromptedScenes, SceneSettings
-from matting_anything_core.training.matte_data import SceneMattes
+from matting_anything_core.training.matte_data import SceneMattes, window_step
 from matting_anything_core.training.paper_data import PaperMattes
 from matting_anything_core.training.prompting import box_of, jittered_box, points_on
 from matting_anything_core.training.recipe import Source, Stage
@@ -106,7 +106,7 @@ def test_windows_of_mattes_fit_their_picture(library):
     assert sample["rgb"].shape == (3, 64, 64)
     assert sample["crops"].shape == (2, 3, 64, 64)
     assert sample["alpha"].shape == sample["weight"].shape == (2, 64, 64)
-    assert (sample["origin"] % 32 == 0).all()
+    assert (sample["origin"] % 16 == 0).all()
     for crop, alpha, (height, width) in zip(sample["crops"], sample["alpha"], sample["inside"].tolist(), strict=True):
         assert not crop[:, height:].any()
         assert not crop[:, :, width:].any()
@@ -139,3 +139,10 @@ def test_the_papers_samples(tmp_path):
         x0, y0, x1, y1 = sample["box"].tolist()
         assert 0 <= x0 < x1 <= 128
         assert 0 <= y0 < y1 <= 128
+
+
+@pytest.mark.parametrize(("square", "side"), [(64, 128), (512, 768), (128, 128), (96, 128)])
+def test_windows_begin_at_whole_tokens_and_mask_pixels(square, side):
+    step = window_step(side, square)
+    assert step % 16 == 0
+    assert step * (square // 4) % side == 0
