@@ -25,7 +25,7 @@ from .image import Image, read_image
 from .networks.m2m import MaskToMatte
 from .networks.m2m_fast import FoldedMaskToMatte, Prepared, Stages, fold, prepare
 from .networks.sam import Sam, build_sam, load_state
-from .prompting import checked, groups, mask_logits, within
+from .prompting import checked, ended_at_box, groups, mask_logits, within
 from .result import Matte
 from .types import Embedding, Guidance, ImageInput, ProgressCallback, Prompt, PromptInput, Sides, prompts_of
 
@@ -42,11 +42,16 @@ HIDDEN = 127
 
 
 class Defaults(NamedTuple):
-    """What `auto` means for a model, and whether its encoder is so quick that small objects get a closer look."""
+    """What `auto` means for a model.
+
+    closer: its encoder is so quick that small objects get a closer look. inside: its masks end where the box does
+    (with a margin), since what it finds elsewhere is more often wrong than a box that is too small.
+    """
 
     guidance: Guidance = "mask"
     sides: Sides = "one"
     closer: bool = False
+    inside: bool = False
 
 
 class _Candidate(NamedTuple):
@@ -99,6 +104,7 @@ class MattingAnything:
             guidance=_choice(checkpoint.metadata.get("guidance"), ("mask", "alpha")),
             sides=_choice(checkpoint.metadata.get("sides"), ("one", "two")),
             closer=checkpoint.architecture == "lite",
+            inside=checkpoint.architecture == "lite",
         )
         return cls(sam, m2m, device=device, dtype=dtype, matte_square=checkpoint.matte_square,
                    name=checkpoint.architecture, defaults=defaults)
@@ -201,6 +207,10 @@ class MattingAnything:
     def _mattes(self, embedding: Embedding, ready: Sequence[Prompt], modes: _Modes, report: Report) -> list[Matte]:
         """The mattes of checked prompts, all from one embedding."""
         candidates = self._segment(embedding, ready)
+        if self.defaults.inside and not modes.reference:
+            fit = Fit(embedding.image.height, embedding.image.width, self.square)
+            candidates = [candidate._replace(logits=ended_at_box(candidate.logits, prompt, fit))
+                          for candidate, prompt in zip(candidates, ready, strict=True)]
         features = embedding.features
         if self.matte_square != self.square:
             grid = self.matte_square // 16

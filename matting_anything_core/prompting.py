@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 MASK_LOGIT = 10.0
 """How sure a mask given as a prompt is: its logits are ±10, about what the mask decoder itself gives."""
 
+BOX_MARGIN = 0.1
+"""Share of a box's width and height by which an object may stick out of it."""
+
 
 def checked(prompt: Prompt, height: int, width: int) -> Prompt:
     """The prompt as it is used on a picture of height × width: its box clipped, one put around a mask without one.
@@ -83,3 +86,24 @@ def within(prompt: Prompt, part: Window) -> Prompt | None:
         labels=[label for _, label in points] or None,
         mask=None if prompt.mask is None else prompt.mask[part.slices()],
     )
+
+
+def ended_at_box(logits: Tensor, prompt: Prompt, fit: Fit) -> Tensor:
+    """Mask logits 1×4h×4w in the encoder's square with nothing outside of the prompt's box and a margin.
+
+    As they are for a prompt without a box, or with a positive point outside of the margin.
+    """
+    if prompt.box is None:
+        return logits
+    x0, y0, x1, y1 = prompt.box
+    across, down = BOX_MARGIN * (x1 - x0), BOX_MARGIN * (y1 - y0)
+    left, top, right, bottom = x0 - across, y0 - down, x1 + across, y1 + down
+    for (x, y), label in zip(prompt.points or (), prompt.labels or (), strict=True):
+        if label and not (left <= x <= right and top <= y <= bottom):
+            return logits
+    scale = logits.shape[-1] / fit.square
+    left, top, right, bottom = (value * scale for value in fit.box((left, top, right, bottom)))
+    rows, columns = slice(max(int(top), 0), max(int(bottom) + 1, 0)), slice(max(int(left), 0), max(int(right) + 1, 0))
+    ended = logits.clamp(max=-MASK_LOGIT)
+    ended[..., rows, columns] = logits[..., rows, columns]
+    return ended

@@ -70,10 +70,13 @@ def test_a_rough_mask_and_points(photo: Path, tmp_path: Path) -> None:
     write_image(tmp_path / "rough.png", rough)
     out = tmp_path / "out.png"
     assert main(["matte", str(photo), "--mask", str(tmp_path / "rough.png"), "-o", str(out)]) == 0
-    assert main(["matte", str(photo), "--point", "220,350", "--point", "480,20,0", "-o", str(out)]) == 0
     alpha = read_image(out).alpha
     assert alpha is not None
     assert alpha[340:360, 210:230].mean() > 200
+    assert main(["matte", str(photo), "--point", "220,300", "--point", "480,20,0", "-o", str(out)]) == 0
+    alpha = read_image(out).alpha
+    assert alpha is not None
+    assert alpha[295:305, 215:225].mean() > alpha[15:25, 475:485].mean() + 100
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
