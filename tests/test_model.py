@@ -243,7 +243,7 @@ images = hnp.arrays(
 )
 
 
-def _matte_or_error(image: object, prompt: object) -> None:
+def check_matte_or_error(image: object, prompt: object) -> None:
     try:
         result = matte(image, prompt, model=tiny_model())  # type: ignore[call-overload]
     except MattingError:
@@ -257,11 +257,11 @@ def _matte_or_error(image: object, prompt: object) -> None:
 @settings(max_examples=300)
 @given(images, anything | st.lists(fields, max_size=3))
 def test_random_input_ends_in_a_matte_or_a_matting_error(image: object, prompt: object) -> None:
-    _matte_or_error(image, prompt)
+    check_matte_or_error(image, prompt)
 
 
 @pytest.mark.slow
 @settings(max_examples=10_000)
 @given(images, anything | st.lists(fields, max_size=3))
 def test_ten_thousand_random_inputs_end_in_a_matte_or_a_matting_error(image: object, prompt: object) -> None:
-    _matte_or_error(image, prompt)
+    check_matte_or_error(image, prompt)
