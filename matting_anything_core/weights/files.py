@@ -149,8 +149,8 @@ def _read_torch(path: Path, kind: Kind) -> dict[str, Tensor]:
     except Exception as error:  # a hostile pickle can raise anything; all of it means the same to the caller
         if "weights_only" in str(error) or "Unsupported" in str(error):
             raise WeightsError(f"{path} holds Python objects besides tensors ({_culprit(error)}); they could run code "
-                               "and are refused. If you trust its maker, save its bare state_dict again: "
-                               "torch.save(torch.load(PATH, weights_only=False)['state_dict'], NEW)") from error
+                               "and are refused. Ask its maker for the bare state_dict, or for safetensors, or take a "
+                               "published file (matting-anything weights list)") from error
         raise WeightsError(f"{path} is no intact torch checkpoint ({_first_line(error)}); {_AGAIN}") from error
     return _state_dict(path, loaded)
 
