@@ -1,0 +1,1 @@
+"""Putting the plug-ins that come with the package into the programs they are for."""
