@@ -23,12 +23,12 @@ def host_files(name: str) -> Path:
     Raises InstallError when they are in neither place.
     """
     package = Path(__file__).resolve().parent.parent
-    places = (package.parent / name, package / "_hosts" / name)
+    places = (package / "_hosts" / name, package.parent / name)
     for place in places:
         if place.is_dir():
             return place
-    raise InstallError(f"the files of {name} are missing; looked in {places[1]} and {places[0]}. Install the package "
-                       "again.")
+    raise InstallError(f"the files of {name} are missing; looked in {places[0]} and {places[1]}. Install the package "
+                       "again")
 
 
 @contextlib.contextmanager
