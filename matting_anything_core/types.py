@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from .errors import PromptError
@@ -221,6 +221,10 @@ class Embedding:
     features: torch.Tensor = field(repr=False)
     pixels: torch.Tensor = field(repr=False)
     model: str
+
+    def to(self, device: str | torch.device) -> Embedding:
+        """The same on another device; nothing is copied when it is there already."""
+        return replace(self, features=self.features.to(device), pixels=self.pixels.to(device))
 
     @property
     def nbytes(self) -> int:

@@ -169,19 +169,21 @@ def load_grounding(
     *,
     device: str | torch.device = "auto",
     dtype: str | torch.dtype = "auto",
+    folders: Sequence[Source] = (),
 ) -> Grounding:
     """Load a Grounding DINO, once; nothing is downloaded.
 
     path_or_name: grounding-dino-tiny (fetched by `matting-anything weights fetch grounding-dino-tiny`), a folder in
     transformers' layout (model.safetensors, vocab.txt or tokenizer.json, optionally config.json and
     preprocessor_config.json), or the file of weights in it.
+    folders: where else to look for grounding-dino-tiny (a host's model folders), in a folder of that name.
     device, dtype: as for `load_model`; half precision is autocast, "auto" on CUDA and float32 elsewhere.
 
     Raises MissingExtraError without transformers (4.57 or later, or 5: extra `text`), WeightsError when the weights are
     missing, damaged or another network's, DeviceError for an absent device.
     """
     resolve_dtype(dtype, resolve_device(device))  # before anything is read
-    return Grounding(read_network(path_or_name), device=device, dtype=dtype)
+    return Grounding(read_network(path_or_name, folders=folders), device=device, dtype=dtype)
 
 
 def to_network(rgb: np.ndarray[Any, Any], shortest: int, longest: int) -> tuple[torch.Tensor, tuple[float, float]]:

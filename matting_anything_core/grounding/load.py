@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,14 +78,14 @@ def published_config() -> Any:
     )
 
 
-def read_network(path_or_name: Source) -> Network:
+def read_network(path_or_name: Source, *, folders: Sequence[Source] = ()) -> Network:
     """Read a catalogue name, a folder (transformers' layout) or a file of weights with its vocabulary beside it.
 
-    Without config.json the published configuration is used. Raises WeightsError: not installed (with the command that
+    folders: where else to look for a catalogue name. Without config.json the published configuration is used. Raises WeightsError: not installed (with the command that
     fetches it), damaged, or not a Grounding DINO; MissingExtraError without transformers.
     """
     transformers = need_transformers()
-    path = _weights_path(path_or_name)
+    path = _weights_path(path_or_name, folders)
     folder = path.parent
     config = _config(transformers, folder)
     vocabulary = read_vocabulary(folder)
@@ -100,11 +100,11 @@ def read_network(path_or_name: Source) -> Network:
     )
 
 
-def _weights_path(source: Source) -> Path:
+def _weights_path(source: Source, folders: Sequence[Source]) -> Path:
     if isinstance(source, str) and source in catalogue.FILES and not os.path.exists(source):
         if catalogue.FILES[source].role != "grounding":
             raise WeightsError(f"{source} finds nothing by words; wanted is grounding-dino-tiny or the path of one")
-        return store.find(source)[0]
+        return store.find(source, folders)[0]
     try:
         path = Path(os.fsdecode(source)).expanduser()
         if path.is_dir():
