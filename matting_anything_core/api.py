@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, overload
 from .errors import PromptError
 from .image import Image, read_image
 from .model import MattingAnything
-from .types import Prompt, prompts_of
+from .types import Embedding, Prompt, prompts_of
 
 if TYPE_CHECKING:
     import torch
@@ -84,7 +84,7 @@ class Words:
 
 @overload
 def matte(
-    image: ImageInput, prompt: list[Prompt] | list[PromptInput] | list[Box], *,
+    image: ImageInput | Embedding, prompt: list[Prompt] | list[PromptInput] | list[Box], *,
     model: str | os.PathLike[str] | MattingAnything = ..., device: str | torch.device = ...,
     guidance: Guidance | Literal["auto"] = ..., sides: Sides | Literal["auto"] = ..., postprocess: bool = ...,
     detail: bool = ..., words: Words = ..., progress: ProgressCallback | None = ...,
@@ -93,7 +93,7 @@ def matte(
 
 @overload
 def matte(
-    image: ImageInput, prompt: PromptInput, *,
+    image: ImageInput | Embedding, prompt: PromptInput, *,
     model: str | os.PathLike[str] | MattingAnything = ..., device: str | torch.device = ...,
     guidance: Guidance | Literal["auto"] = ..., sides: Sides | Literal["auto"] = ..., postprocess: bool = ...,
     detail: bool = ..., words: Words = ..., progress: ProgressCallback | None = ...,
@@ -101,7 +101,7 @@ def matte(
 
 
 def matte(
-    image: ImageInput,
+    image: ImageInput | Embedding,
     prompt: PromptInput | Sequence[PromptInput],
     *,
     model: str | os.PathLike[str] | MattingAnything = "lite",
@@ -116,8 +116,9 @@ def matte(
     """Cut an object out of a picture.
 
     image: a path, the bytes of a file, a Pillow picture, an array H×W(×1, 3, 4) of uint8, uint16 or floats 0..1, or a
-    tensor. prompt: a box (x0, y0, x1, y1), a mask H×W, words, a dict or a Prompt; a list of those gives a list of
-    mattes. Coordinates are pixels of the picture as seen (after EXIF orientation).
+    tensor; or the Embedding that `model` made of it. prompt: a box (x0, y0, x1, y1), a mask H×W, words, a dict or a
+    Prompt; a list of those gives a list of mattes. Coordinates are pixels of the picture as seen (after EXIF
+    orientation).
     model: a name or path for `load_model`, which keeps the last one, or a loaded model (then `device` is not used for
     it). guidance, sides, postprocess, detail, progress: as for `MattingAnything.matte`.
     words: how words in prompts are looked for; the most confident match is taken (all of them: `all_matches`).
@@ -127,13 +128,13 @@ def matte(
     MissingExtraError.
     """
     prompts, single = prompts_of(prompt)
-    mattes = _mattes(read_image(image), prompts, False, model, device, guidance, sides, postprocess, detail, words,
+    mattes = _mattes(image, prompts, False, model, device, guidance, sides, postprocess, detail, words,
                      progress)
     return mattes[0] if single else mattes
 
 
 def all_matches(
-    image: ImageInput,
+    image: ImageInput | Embedding,
     prompt: PromptInput,
     *,
     model: str | os.PathLike[str] | MattingAnything = "lite",
@@ -145,19 +146,20 @@ def all_matches(
     words: Words = Words(),
     progress: ProgressCallback | None = None,
 ) -> list[Matte]:
+    most: int | None = None,
     """Everything the words name ("dogs", "cat. dog."): one Matte for each match, the surest first, perhaps none.
 
-    prompt: words, or a Prompt with text; its box restricts the search. Arguments as for `matte`.
+    prompt: words, or a Prompt with text; its box restricts the search. most: no more than so many mattes. Other
+    arguments as for `matte`.
     """
     asked = Prompt.of(prompt)
     if asked.text is None:
         raise PromptError("all_matches needs words: a string, or Prompt(text=…); for boxes, points and masks use matte")
-    return _mattes(read_image(image), [asked], True, model, device, guidance, sides, postprocess, detail, words,
-                   progress)
+    return _mattes(image, [asked], True, model, device, guidance, sides, postprocess, detail, words, progress, most)
 
 
 def _mattes(
-    picture: Image,
+    image: ImageInput | Embedding,
     prompts: Sequence[Prompt],
     everything: bool,
     model: str | os.PathLike[str] | MattingAnything,
@@ -170,16 +172,18 @@ def _mattes(
     progress: ProgressCallback | None,
 ) -> list[Matte]:
     found: list[Grounded] | None = None
+    most: int | None = None,
     if any(prompt.text is not None for prompt in prompts):
-        found = words.find(picture, prompts, device=device, all_matches=everything)
+    picture = image.image if isinstance(image, Embedding) else read_image(image)
+        found = words.find(picture, prompts, device=device, all_matches=everything)[:most]
         if not found:
             return []
         prompts = [item.prompt for item in found]
     network = model if isinstance(model, MattingAnything) else _kept(os.fspath(model), str(device))
     network.check(picture, prompts)  # before the long work
     mattes = network.matte(
-        network.embed(picture, progress=progress), prompts, guidance=guidance, sides=sides, postprocess=postprocess,
-        detail=detail, progress=progress,
+        image if isinstance(image, Embedding) else network.embed(picture, progress=progress), prompts,
+        guidance=guidance, sides=sides, postprocess=postprocess, detail=detail, progress=progress,
     )
     if found is None:
         return mattes

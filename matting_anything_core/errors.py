@@ -15,6 +15,10 @@ class ImageError(MattingError):
     """A picture that cannot be read, or a file that cannot be written as one."""
 
 
+class TooManyPixelsError(ImageError):
+    """A picture with more pixels than the caller allows."""
+
+
 class WeightsError(MattingError):
     """Weights that are missing, damaged, untrusted or made for another network."""
 
@@ -33,3 +37,7 @@ class NothingFoundError(MattingError):
 
 class CancelledError(MattingError):
     """The caller's progress callback asked to stop."""
+
+
+class ServiceError(MattingError):
+    """The local service cannot start, runs already, or cannot be reached."""

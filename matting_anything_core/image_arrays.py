@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from .errors import ImageError
+from .errors import ImageError, TooManyPixelsError
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
@@ -16,11 +16,12 @@ OVERSHOOT = 1e-3  # resampling and rounding leave floats a little outside of 0..
 
 
 def check_pixel_count(width: int, height: int, max_pixels: int | None, name: str) -> None:
-    """Raises ImageError when a picture of this size is empty or has more than `max_pixels` pixels (None: no limit)."""
+    """Raises ImageError when a picture of this size is empty, TooManyPixelsError when it has more than `max_pixels`
+    pixels (None: no limit)."""
     if width < 1 or height < 1:
         raise ImageError(f"{name} is empty: {width} x {height} pixels")
     if max_pixels is not None and width * height > max_pixels:
-        raise ImageError(
+        raise TooManyPixelsError(
             f"{name} has {width} x {height} = {width * height / 1e6:.1f} megapixels, more than the limit of "
             f"{max_pixels / 1e6:g} megapixels; make it smaller, or raise max_pixels if you trust it"
         )

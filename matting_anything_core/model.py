@@ -127,7 +127,8 @@ class MattingAnything:
         fit = Fit(picture.height, picture.width, self.square)
         pixels = to_square(rgb, fit, self._sam.mean, self._sam.std, self.device)
         with autocast(self.device, self.dtype):
-            [features] = in_chunks(lambda _a, _b: self._sam.encode(pixels), 1, 1, device=self.device, what="pictures")
+            [features] = in_chunks(lambda _a, _b: self._sam.encode(pixels, lambda share: report("encode", share)), 1, 1,
+                                   device=self.device, what="pictures")
         if self.matte_square != self.square:
             pixels = to_square(rgb, fit.at(self.matte_square), self._sam.mean, self._sam.std, self.device)
         report("encode", 1.0)

@@ -13,7 +13,8 @@ The weights are those of `segment_anything.modeling.ImageEncoderViT`; only the o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, cast
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,8 @@ from torch.nn import functional as F
 if TYPE_CHECKING:
     from segment_anything.modeling import ImageEncoderViT
 
+Step: TypeAlias = Callable[[float], None]
+"""Called with the share of the encoder that is done, 0..1; what it raises ends the work."""
 QUERY_BLOCK = 512
 """Queries that are taken at once on the CPU: their bias against 4096 keys is 8 MB."""
 TOKEN_BLOCK = 1024
@@ -29,18 +32,27 @@ TOKEN_BLOCK = 1024
 
 
 @torch.no_grad()
-def encode_vit(encoder: ImageEncoderViT, pixels: Tensor) -> Tensor:
+def encode_vit(encoder: ImageEncoderViT, pixels: Tensor, step: Step | None = None) -> Tensor:
     """Features of pictures: B×3×S×S -> B×256×S/16×S/16, equal to `encoder(pixels)` up to rounding.
 
-    On the CPU in float32 pictures are taken one by one in cache-sized blocks, everywhere else (CUDA, MPS, autocast,
-    half precision) all at once with one fused attention a block. No gradients.
+    step: called before each transformer block. On the CPU in float32 pictures are taken one by one in cache-sized
+    blocks, everywhere else (CUDA, MPS, autocast, half precision) all at once with one fused attention a block. No
+    gradients.
     """
     if uses_blocks(pixels):
-        return torch.cat([_encode_blocks(encoder, picture) for picture in torch.split(pixels, 1)])
+        return torch.cat([_encode_blocks(encoder, picture, step) for picture in torch.split(pixels, 1)])
     tokens = _patches(encoder, pixels)
-    for block in encoder.blocks:
+    for block in _stepping(encoder, step):
         tokens = _fused_block(block, tokens)
     return _neck(encoder.neck, tokens)
+
+
+def _stepping(encoder: ImageEncoderViT, step: Step | None) -> Iterator[nn.Module]:
+    """The encoder's blocks, with a step before each."""
+    for index, block in enumerate(encoder.blocks):
+        if step is not None:
+            step(index / len(encoder.blocks))
+        yield block
 
 
 def uses_blocks(pixels: Tensor) -> bool:
@@ -164,7 +176,7 @@ class _Buffers(NamedTuple):
     hidden: Tensor
 
 
-def _encode_blocks(encoder: ImageEncoderViT, picture: Tensor) -> Tensor:
+def _encode_blocks(encoder: ImageEncoderViT, picture: Tensor, step: Step | None) -> Tensor:
     tokens = _patches(encoder, picture)[0]
     height, width, channels = tokens.shape
     count = height * width
@@ -175,7 +187,7 @@ def _encode_blocks(encoder: ImageEncoderViT, picture: Tensor) -> Tensor:
         mixed=tokens.new_empty(count, channels),
         hidden=tokens.new_empty(min(TOKEN_BLOCK, count), hidden),
     )
-    for block in encoder.blocks:
+    for block in _stepping(encoder, step):
         _attend(block, tokens, buffers)
         _mlp(block, tokens.view(count, channels), buffers.hidden)
     return _neck(encoder.neck, tokens[None])

@@ -17,7 +17,7 @@ from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncode
 from torch import Tensor, nn
 
 from ..errors import WeightsError
-from .attention import encode_vit
+from .attention import Step, encode_vit
 from .decoder import decode_masks
 from .lite import LITE_MEAN, LITE_STD, LiteEncoder
 
@@ -95,14 +95,14 @@ class Sam(nn.Module):
         """Tokens along each side of the features; low-resolution masks are four times as large."""
         return self.square // PATCH
 
-    def encode(self, pixels: Tensor) -> Tensor:
+    def encode(self, pixels: Tensor, step: Step | None = None) -> Tensor:
         """Features of pictures: B×3×S×S float, (RGB - mean) / std, zero-padded right and below -> B×256×S/16×S/16.
 
         A ViT is frozen (section 3.1 of the paper) and runs without gradients, the small encoder with them where they
-        are enabled.
+        are enabled. step: called before each of a ViT's blocks with the share that is done; it may raise to cancel.
         """
         if isinstance(self.image_encoder, ImageEncoderViT):
-            return encode_vit(self.image_encoder, pixels)
+            return encode_vit(self.image_encoder, pixels, step)
         return cast(Tensor, self.image_encoder(pixels))
 
     def decode(
