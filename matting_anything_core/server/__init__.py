@@ -1,0 +1,10 @@
+"""The local service: one warm model behind HTTP on 127.0.0.1, for programs that cannot load torch themselves.
+
+    POST /v1/images ──► image id ──► POST /v1/images/{id}/mattes ──► matte ids ──► GET /v1/mattes/{id}/alpha
+          │                                   │
+        wire.py                  jobs.py ──► engine.py ──► cache.py
+                                (one at a time)   (model)      (pictures, embeddings, mattes; bounded by bytes)
+
+A picture is uploaded once and matted many times; its embedding is kept by content. guard.py lets in only who has the
+token that endpoint.py has written into a file of this user. docs/service.md describes the protocol.
+"""

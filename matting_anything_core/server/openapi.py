@@ -1,0 +1,186 @@
+"""The OpenAPI document of the service, version 1 of the protocol; docs/service.md tells the same in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .. import __version__
+from .wire import DTYPES, ENCODED, OUTPUTS, RAW
+
+Schema = dict[str, Any]
+
+ERRORS = {
+    400: "The request does not follow the protocol.",
+    401: "The token is missing or wrong.",
+    403: "The Host or Origin is not this service's own.",
+    404: "There is no such picture, matte or output, or no longer: upload the picture again.",
+    405: "The path is known, the method is not.",
+    408: "The client was silent in the middle of its request.",
+    413: "Too many bytes, pixels or prompts.",
+    415: "The Content-Type is not one of those wanted.",
+    422: "The picture or the prompt cannot be used; `kind` is the name of the library's error.",
+    429: "The queue is full; try again after Retry-After seconds.",
+    500: "The service failed; its log says more.",
+    503: "The service is stopping.",
+}
+_ALWAYS = (401, 403, 405, 500, 503)
+
+
+def _object(properties: dict[str, Schema], optional: Sequence[str] = (), **more: Any) -> Schema:
+    return {"type": "object", "properties": properties, "additionalProperties": False,
+            "required": [name for name in properties if name not in optional], **more}
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _json(schema: Schema, description: str) -> Schema:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def _operation(name: str, summary: str, answers: dict[int, Schema], errors: Sequence[int] = (),
+               **more: Any) -> Schema:
+    wrong = {str(status): _json(_ref("Error"), ERRORS[status]) for status in sorted({*errors, *_ALWAYS})}
+    return {"operationId": name, "summary": summary, **more,
+            "responses": {**{str(status): answer for status, answer in answers.items()}, **wrong}}
+
+
+def _path(name: str, description: str) -> Schema:
+    return {"name": name, "in": "path", "required": True, "description": description, "schema": {"type": "string"}}
+
+
+def _query(name: str, schema: Schema, description: str) -> Schema:
+    return {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
+
+
+_NUMBER: Schema = {"type": "number"}
+_COUNT: Schema = {"type": "integer", "minimum": 0}
+_TEXT: Schema = {"type": "string"}
+_IMAGE = _path("image", "a picture's id")
+_MATTE = _path("matte", "a matte's id")
+
+
+def _nullable(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _schemas() -> dict[str, Schema]:
+    box = {"type": "array", "items": _NUMBER, "minItems": 4, "maxItems": 4,
+           "description": "left, top, right, bottom in pixels"}
+    png = _object({"png": {"type": "string", "contentEncoding": "base64", "description": "a picture file"}})
+    deflate = _object({"width": _COUNT, "height": _COUNT, "deflate": {
+        "type": "string", "contentEncoding": "base64", "description": "zlib of one byte a pixel, row-major"}})
+    return {
+        "Error": _object({"error": _object({"kind": _TEXT, "message": _TEXT})}),
+        "Status": _object({
+            "protocol": {"const": 1}, "version": _TEXT, "pid": _COUNT, "device": _TEXT,
+            "models": _object({"loaded": {"type": "array", "items": _TEXT},
+                               "available": {"type": "array", "items": _TEXT}}),
+            "text": {"type": "boolean", "description": "whether words can be prompts"},
+            "queue": _object({"running": _COUNT, "waiting": _COUNT, "limit": _COUNT}),
+            "cache": _object({"bytes": _COUNT, "limit": _COUNT}),
+            "limits": _object({"body_bytes": _COUNT, "pixels": _COUNT, "prompts": _COUNT}),
+            "idle_exit_s": {**_NUMBER, "description": "0: never"},
+        }),
+        "Image": _object({"image": _TEXT, "width": _COUNT, "height": _COUNT}),
+        "Prompt": _object({
+            "box": _nullable(box),
+            "points": _nullable({"type": "array", "items": {"type": "array", "items": _NUMBER, "minItems": 2,
+                                                            "maxItems": 2}}),
+            "labels": _nullable({"type": "array", "items": {"enum": [0, 1]}}),
+            "text": _nullable(_TEXT), "mask": _nullable({"oneOf": [png, deflate]}),
+        }, optional=("box", "points", "labels", "text", "mask"), description="One object: any mixture of these."),
+        "Ask": _object({
+            "prompts": {"type": "array", "items": _ref("Prompt"), "minItems": 1},
+            "model": _nullable(_TEXT), "guidance": {"enum": ["auto", "mask", "alpha"]},
+            "all_matches": {"type": "boolean", "description": "a matte for everything that the words name"},
+        }, optional=("model", "guidance", "all_matches")),
+        "Matte": _object({
+            "matte": _TEXT, "score": _NUMBER, "box": _nullable(box), "phrase": _nullable(_TEXT),
+            "phrase_score": _nullable(_NUMBER), "width": _COUNT, "height": _COUNT, "empty": {"type": "boolean"},
+        }),
+        "Mattes": _object({"mattes": {"type": "array", "items": _ref("Matte")}}),
+        "Event": _object(
+            {"event": {"enum": ["queued", "progress", "alive", "done", "error"]}, "position": _COUNT, "stage": _TEXT,
+             "share": {"type": "number", "minimum": 0, "maximum": 1}, "kind": _TEXT, "message": _TEXT,
+             "mattes": {"type": "array", "items": _ref("Matte")}},
+            optional=("position", "stage", "share", "kind", "message", "mattes")),
+    }
+
+
+def _upload() -> Schema:
+    binary = {"type": "string", "contentMediaType": RAW}
+    whole = {"type": "integer", "minimum": 1, "maximum": 999_999_999}
+    return _operation(
+        "upload", "Keep a picture; the same content has the same id.",
+        {200: _json(_ref("Image"), "It was here already."), 201: _json(_ref("Image"), "It is kept now.")},
+        (400, 408, 413, 415, 422, 429),
+        requestBody={"required": True, "content": {
+            **{kind: {"schema": {"type": "string", "contentMediaType": kind}} for kind in ENCODED},
+            RAW: {"schema": {**binary, "description": "row-major, tightly packed, little endian, sRGB; f32 in 0..1"}},
+        }},
+        parameters=[
+            _query("width", whole, "raw pixels only"), _query("height", whole, "raw pixels only"),
+            _query("channels", {"enum": [1, 3, 4]}, "raw pixels only: gray, RGB, RGBA"),
+            _query("dtype", {"enum": list(DTYPES)}, "raw pixels only"),
+        ],
+    )
+
+
+def _mattes() -> Schema:
+    events = {"application/x-ndjson": {"schema": _ref("Event")}}
+    answer = {"description": "The mattes, in the order of the prompts. With Accept: application/x-ndjson a stream of "
+                             "events, one a line, of which the last is done or error.",
+              "content": {"application/json": {"schema": _ref("Mattes")}, **events}}
+    return _operation(
+        "matte", "Matte a picture. Closing the connection cancels it.", {200: answer},
+        (400, 404, 408, 413, 415, 422, 429), parameters=[_IMAGE],
+        requestBody={"required": True, "content": {"application/json": {"schema": _ref("Ask")}}},
+    )
+
+
+def _pixels(output: str, summary: str) -> Schema:
+    headers = {f"X-{name}": {"description": "raw formats only", "schema": _COUNT}
+               for name in ("Width", "Height", "Channels")}
+    body = {"type": "string", "contentMediaType": RAW}
+    answer = {"description": "The pixels: raw ones row-major and little endian.", "headers": headers,
+              "content": {"image/png": {"schema": {"type": "string", "contentMediaType": "image/png"}},
+                          RAW: {"schema": body}}}
+    errors = (400, 404, 422, 429) if output in ("foreground", "cutout") else (400, 404)
+    return _operation(output, summary, {200: answer}, errors, parameters=[
+        _MATTE, _query("format", {"enum": list(OUTPUTS[output])}, f"{OUTPUTS[output][0]} unless given")])
+
+
+def document() -> Schema:
+    """OpenAPI 3.1 as JSON-able values."""
+    gone = {204: {"description": "Forgotten."}}
+    image = {200: _json(_ref("Image"), "It is here.")}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Matting Anything", "version": __version__, "license": {"name": "MIT", "identifier": "MIT"},
+                 "description": "The local service: upload a picture once, matte it many times."},
+        "servers": [{"url": "/"}],
+        "security": [{"token": []}],
+        "components": {"schemas": _schemas(), "securitySchemes": {"token": {
+            "type": "http", "scheme": "bearer", "description": "the token of server.json in the runtime folder"}}},
+        "paths": {
+            "/v1/status": {"get": _operation("status", "What this service is and has.",
+                                             {200: _json(_ref("Status"), "The status.")})},
+            "/v1/images": {"post": _upload()},
+            "/v1/images/{image}": {
+                "get": _operation("image", "Whether a picture is kept.", image, (404,), parameters=[_IMAGE]),
+                "delete": _operation("forget_image", "Forget a picture and all of its mattes.", gone, (404,),
+                                     parameters=[_IMAGE])},
+            "/v1/images/{image}/mattes": {"post": _mattes()},
+            "/v1/mattes/{matte}": {"delete": _operation("forget_matte", "Forget a matte.", gone, (404,),
+                                                        parameters=[_MATTE])},
+            "/v1/mattes/{matte}/alpha": {"get": _pixels("alpha", "The alpha matte, gray.")},
+            "/v1/mattes/{matte}/mask": {"get": _pixels("mask", "The mask it grew from, 0 or 255.")},
+            "/v1/mattes/{matte}/foreground": {"get": _pixels("foreground", "Clean colours of the object, RGB.")},
+            "/v1/mattes/{matte}/cutout": {"get": _pixels("cutout", "The object, RGBA with straight alpha.")},
+            "/v1/shutdown": {"post": _operation("shutdown", "Stop the service.", {202: _json(
+                _object({"stopping": {"const": True}}), "It stops.")})},
+        },
+    }
