@@ -1,0 +1,190 @@
+"""Load Matting Model, and what it hands on: a model whose weights ComfyUI moves, and the last pictures' embeddings.
+
+ComfyUI decides what is on the graphics card: the frozen SAM, which has nearly all weights, and Grounding DINO are in
+a ModelPatcher each, and `load_models_gpu` makes room for them when they are needed. What is kept between runs hangs on
+the MattingModel, which ComfyUI keeps as long as its loader node is in the graph; nothing is kept anywhere else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+
+import comfy.model_management as mm
+import folder_paths
+import torch
+from comfy.model_patcher import ModelPatcher
+from comfy_api.latest import io
+
+from matting_anything_core import Embedding, Image, MattingAnything, WeightsError, load_model
+from matting_anything_core.grounding import Grounding, load_grounding
+from matting_anything_core.types import ProgressCallback
+from matting_anything_core.weights import store
+
+from .schema import MattingModelType, schema, setting
+
+FOLDER = "matting_anything"
+FOLDERS = (FOLDER, "sams", "grounding-dino")
+"""Keys of ComfyUI's model folders in which weights are looked for: this pack's own, and those of other packs."""
+NAMES = ("lite", "vit_b", "vit_l", "vit_h")
+AUTO = "auto"
+EMBEDDING_BYTES = 512 << 20
+"""Memory for embeddings of the last pictures, on the CPU; about 25 pictures of a megapixel."""
+WORKING_BYTES = {"lite": 512 << 20, "vit_b": 2 << 30, "vit_l": 3 << 30, "vit_h": 4 << 30}
+"""What ComfyUI is asked to keep free beside the weights, on the safe side."""
+DETECTOR_BYTES = 3 << 30
+
+
+def register_folders() -> None:
+    """Make models/matting_anything, models/sams and models/grounding-dino known to ComfyUI, beside those of
+    extra_model_paths.yaml."""
+    for key in FOLDERS:
+        folder_paths.add_model_folder_path(key, os.path.join(folder_paths.models_dir, key), is_default=key == FOLDER)
+
+
+def weight_folders() -> list[str]:
+    """Where weights are looked for by name, ComfyUI's order kept."""
+    return [folder for key in FOLDERS for folder in folder_paths.get_folder_paths(key)]
+
+
+def weight_files(key: str) -> list[str]:
+    """The files of weights in one of ComfyUI's model folders, relative to it."""
+    names = folder_paths.get_filename_list(key)
+    return sorted(name for name in names if name.endswith((".safetensors", ".pth", ".pt")))
+
+
+def weight_path(key: str, name: str | None) -> str | None:
+    """The path of a chosen file; None for "auto"."""
+    return None if name in (None, "", AUTO) else folder_paths.get_full_path_or_raise(key, name)
+
+
+class _Weights(torch.nn.ModuleList):
+    """A network as ComfyUI moves it: ModelPatcher writes attributes, and not every network takes them."""
+
+
+class _Managed:
+    """A network under ComfyUI's memory management."""
+
+    def __init__(self, module: torch.nn.Module, device: torch.device, working_bytes: int) -> None:
+        self._patcher = ModelPatcher(_Weights([module]), load_device=device, offload_device=mm.unet_offload_device())
+        self._working_bytes = working_bytes
+        self.device = device
+
+    @contextlib.contextmanager
+    def loaded(self) -> Iterator[None]:
+        """While the weights are on the device. ComfyUI may move them away afterwards, when others need the room."""
+        mm.load_models_gpu([self._patcher], memory_required=self._working_bytes, force_full_load=True)
+        try:
+            yield
+        finally:
+            if self._patcher.loaded_size() == 0:  # --novram: they went there only to be used
+                self._patcher.model.to(self._patcher.offload_device)
+
+
+class MattingModel:
+    """What the nodes hand on: the model, words to boxes when words are used, and the last pictures' embeddings."""
+
+    def __init__(self, model: MattingAnything, device: torch.device) -> None:
+        """model: on the CPU. device: where it is to compute."""
+        self._model = model
+        self._managed = _Managed(model.sam, device, WORKING_BYTES.get(model.name, max(WORKING_BYTES.values())))
+        self._detector: tuple[Grounding, _Managed] | None = None
+        self._embeddings: OrderedDict[bytes, Embedding] = OrderedDict()
+
+    @contextlib.contextmanager
+    def ready(self) -> Iterator[MattingAnything]:
+        """The model, on its device for as long as the block lasts."""
+        with self._managed.loaded():
+            yield self._model.to(self._managed.device)
+
+    @contextlib.contextmanager
+    def detector(self) -> Iterator[Grounding]:
+        """Grounding DINO, on the device for as long as the block lasts; read when words are first used.
+
+        Raises WeightsError, with the command, when it is not installed.
+        """
+        if self._detector is None:
+            read = load_grounding(device="cpu", folders=weight_folders())
+            self._detector = read, _Managed(read.network.module, self._managed.device, DETECTOR_BYTES)
+        grounding, managed = self._detector
+        with managed.loaded():
+            yield Grounding(grounding.network, device=managed.device)
+
+    def embed(self, model: MattingAnything, picture: Image, progress: ProgressCallback) -> Embedding:
+        """The picture's embedding, made by `model` (this one, ready) or kept from an earlier run."""
+        key = _digest(picture)
+        if key in self._embeddings:
+            self._embeddings.move_to_end(key)
+            progress("encode", 1.0)
+            return self._embeddings[key].to(model.device)
+        embedding = model.embed(picture, progress=progress)
+        self._embeddings[key] = embedding.to("cpu")
+        while sum(kept.nbytes for kept in self._embeddings.values()) > EMBEDDING_BYTES:
+            self._embeddings.popitem(last=False)
+        return embedding
+
+
+def _digest(picture: Image) -> bytes:
+    digest = hashlib.blake2b(repr((picture.rgb.shape, picture.rgb.dtype.str)).encode(), digest_size=32)
+    for plane in (picture.rgb, picture.alpha):
+        digest.update(b"-" if plane is None else plane.tobytes())
+    return digest.digest()
+
+
+class LoadMattingModel(io.ComfyNode):
+    """A model by its name, or from files."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        own = [name for name in weight_files(FOLDER) if name.endswith(".safetensors")]
+        return schema(
+            node_id="MattingAnythingLoadModel",
+            display_name="Load Matting Model",
+            description="The model that mattes: lite comes with the pack; ViT-B, ViT-L and ViT-H are Segment Anything "
+                        "with the paper's Mask-to-Matte, from models/sams and models/matting_anything.",
+            search_aliases=["matting anything", "segment anything", "sam loader", "background removal"],
+            inputs=[
+                io.Combo.Input("model", options=[*NAMES, *own], default=NAMES[0], tooltip=(
+                    "lite is bundled. vit_b, vit_l and vit_h need sam_vit_….pth (models/sams) and its Mask-to-Matte "
+                    "(models/matting_anything), or: matting-anything weights fetch vit_b")),
+                setting(io.Combo, "device", options=[AUTO, "cpu"], default=AUTO, optional=True,
+                        tooltip="auto: where ComfyUI computes"),
+                setting(io.Combo, "sam", options=[AUTO, *weight_files("sams")], default=AUTO, optional=True,
+                        tooltip="A Segment Anything file in the place of the model's own"),
+                setting(io.Combo, "mask_to_matte", options=[AUTO, *weight_files(FOLDER)], default=AUTO, optional=True,
+                        tooltip="A Mask-to-Matte file in the place of the model's own"),
+            ],
+            outputs=[MattingModelType.Output("MODEL", display_name="model")],
+        )
+
+    @classmethod
+    def execute(
+        cls, model: str, device: str = AUTO, sam: str = AUTO, mask_to_matte: str = AUTO
+    ) -> io.NodeOutput:
+        source = model if model in NAMES else folder_paths.get_full_path_or_raise(FOLDER, model)
+        network = load_model(source, device="cpu", sam=weight_path("sams", sam),
+                             m2m=weight_path(FOLDER, mask_to_matte), folders=weight_folders())
+        chosen = torch.device("cpu") if device == "cpu" else mm.get_torch_device()
+        return io.NodeOutput(MattingModel(network, chosen))
+
+    @classmethod
+    def fingerprint_inputs(
+        cls, model: str, device: str = AUTO, sam: str = AUTO, mask_to_matte: str = AUTO
+    ) -> list[tuple[str, int, int]]:
+        """Load again when one of the files was exchanged."""
+        return [(str(path), status.st_mtime_ns, status.st_size)
+                for path, status in _statuses(model, weight_path("sams", sam), weight_path(FOLDER, mask_to_matte))]
+
+
+def _statuses(model: str, *chosen: str | None) -> Iterator[tuple[Path, os.stat_result]]:
+    """The files that a model is read from, as they are now; without those that are missing."""
+    paths = [Path(path) for path in chosen if path is not None]
+    with contextlib.suppress(WeightsError, OSError):
+        paths += store.find(model, weight_folders()) if model in NAMES else [Path(weight_path(FOLDER, model) or "")]
+    for path in paths:
+        with contextlib.suppress(OSError):
+            yield path, path.stat()
