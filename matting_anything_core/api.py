@@ -28,11 +28,13 @@ def load_model(
     dtype: str = "auto",
     sam: str | os.PathLike[str] | None = None,
     m2m: str | os.PathLike[str] | None = None,
+    folders: Sequence[str | os.PathLike[str]] = (),
 ) -> MattingAnything:
     """Load a model; it can be kept for any number of pictures and shared between threads.
 
     model: lite (comes with the package), vit_b, vit_l, vit_h (fetched by `matting-anything weights fetch NAME`), or the
     path of a .safetensors file. sam, m2m: files to take the two networks of vit_* from instead of the cache folder.
+    folders: where else to look for weights by name (a host's model folders), as fetched or as published.
     device: auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:1, mps. dtype: auto, float32, float16, bfloat16; auto is
     half precision (autocast) on CUDA and float32 elsewhere.
 
@@ -40,7 +42,8 @@ def load_model(
     """
     from .weights.store import open_checkpoint
 
-    return MattingAnything.from_checkpoint(open_checkpoint(model, sam=sam, m2m=m2m), device=device, dtype=dtype)
+    checkpoint = open_checkpoint(model, sam=sam, m2m=m2m, folders=folders)
+    return MattingAnything.from_checkpoint(checkpoint, device=device, dtype=dtype)
 
 
 @lru_cache(maxsize=1)
@@ -144,9 +147,9 @@ def all_matches(
     postprocess: bool = False,
     detail: bool = True,
     words: Words = Words(),
+    most: int | None = None,
     progress: ProgressCallback | None = None,
 ) -> list[Matte]:
-    most: int | None = None,
     """Everything the words name ("dogs", "cat. dog."): one Matte for each match, the surest first, perhaps none.
 
     prompt: words, or a Prompt with text; its box restricts the search. most: no more than so many mattes. Other
@@ -170,11 +173,11 @@ def _mattes(
     detail: bool,
     words: Words,
     progress: ProgressCallback | None,
-) -> list[Matte]:
-    found: list[Grounded] | None = None
     most: int | None = None,
-    if any(prompt.text is not None for prompt in prompts):
+) -> list[Matte]:
     picture = image.image if isinstance(image, Embedding) else read_image(image)
+    found: list[Grounded] | None = None
+    if any(prompt.text is not None for prompt in prompts):
         found = words.find(picture, prompts, device=device, all_matches=everything)[:most]
         if not found:
             return []

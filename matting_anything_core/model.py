@@ -8,6 +8,7 @@ A MattingAnything holds networks and nothing that changes, so one may serve many
 
 from __future__ import annotations
 
+import copy
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar, cast
@@ -113,6 +114,22 @@ class MattingAnything:
     def square(self) -> int:
         """Side in pixels of the square the encoder sees."""
         return self._sam.square
+
+    @property
+    def sam(self) -> Sam:
+        """Segment Anything, which holds nearly all of the weights: for hosts that move weights between devices by
+        themselves. Once they are on another device, work goes on with `model.to(device)`."""
+        return self._sam
+
+    def to(self, device: str | torch.device, dtype: str | torch.dtype = "auto") -> MattingAnything:
+        """This model on another device. SAM's weights are moved, not copied, so this object rests until they are back;
+        those of Mask-to-Matte (11 MB) are copied. See `Embedding.to`. Raises DeviceError."""
+        moved = copy.copy(self)
+        moved.device = resolve_device(device)
+        moved.dtype = resolve_dtype(dtype, moved.device)
+        moved._sam = self._sam.to(moved.device)
+        moved._m2m = self._m2m.to(moved.device, moved.dtype)
+        return moved
 
     @torch.inference_mode()
     def embed(self, image: ImageInput, *, progress: ProgressCallback | None = None) -> Embedding:

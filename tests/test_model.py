@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from tiny import picture, tiny_model
 
-from matting_anything_core import CancelledError, Matte, MattingError, Prompt, PromptError, matte
+from matting_anything_core import CancelledError, DeviceError, Matte, MattingError, Prompt, PromptError, matte
 from matting_anything_core import model as model_module
 from matting_anything_core.geometry import Fit
 from matting_anything_core.image import read_image
@@ -265,3 +265,17 @@ def test_random_input_ends_in_a_matte_or_a_matting_error(image: object, prompt: 
 @given(images, anything | st.lists(fields, max_size=3))
 def test_ten_thousand_random_inputs_end_in_a_matte_or_a_matting_error(image: object, prompt: object) -> None:
     check_matte_or_error(image, prompt)
+
+
+def test_a_model_whose_weights_a_host_moves_goes_on_elsewhere() -> None:
+    model = tiny_model()
+    embedding = model.embed(picture(60, 100))
+    [there] = model.matte(embedding, [Prompt(box=BOX)])
+    model.sam.to("cpu")  # what a host does, between devices
+    moved = model.to("cpu")
+    [again] = moved.matte(embedding.to("cpu"), [Prompt(box=BOX)])
+    np.testing.assert_array_equal(again.alpha, there.alpha)
+    assert moved.sam is model.sam
+    assert moved is not model
+    with pytest.raises(DeviceError):
+        model.to("cuda:99")

@@ -81,8 +81,9 @@ def published_config() -> Any:
 def read_network(path_or_name: Source, *, folders: Sequence[Source] = ()) -> Network:
     """Read a catalogue name, a folder (transformers' layout) or a file of weights with its vocabulary beside it.
 
-    folders: where else to look for a catalogue name. Without config.json the published configuration is used. Raises WeightsError: not installed (with the command that
-    fetches it), damaged, or not a Grounding DINO; MissingExtraError without transformers.
+    folders: where else to look for a catalogue name. Without config.json the published configuration is used. Raises
+    WeightsError: not installed (with the command that fetches it), damaged, or not a Grounding DINO; MissingExtraError
+    without transformers.
     """
     transformers = need_transformers()
     path = _weights_path(path_or_name, folders)

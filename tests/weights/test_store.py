@@ -14,7 +14,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from matting_anything_core import WeightsError
+from matting_anything_core import WeightsError, load_model
 from matting_anything_core.weights import catalogue
 from matting_anything_core.weights.convert import convert, write_model
 from matting_anything_core.weights.files import read_file
@@ -242,3 +242,10 @@ def test_the_catalogue_is_whole():
         assert file.sha256 is None or len(bytes.fromhex(file.sha256)) == 32
         assert file.licence
         assert file.revision
+
+
+def test_a_model_is_loaded_by_name_from_a_hosts_folder(home, tmp_path, files):
+    shutil.copy(files["model"], tmp_path / "mine.safetensors")
+    with pytest.raises(WeightsError, match="no model or file of weights called 'mine'"):
+        load_model("mine", device="cpu")
+    assert load_model("mine", device="cpu", folders=[tmp_path]).name == "vit_tiny_test"
