@@ -300,5 +300,8 @@ def _is_number(value: Any) -> bool:
 
 def _named(value: Any) -> str:
     """A value as an error shows it: short."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        text = f"a {type(value).__name__} that is nested too deep"
     return text if len(text) <= 60 else text[:57] + "…"

@@ -1,0 +1,8 @@
+"""The pack lies beside the package; these tests need no ComfyUI."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
