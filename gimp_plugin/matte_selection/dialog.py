@@ -1,0 +1,161 @@
+"""The windows: what is asked before matting, and the report of "Check Setup".
+
+While the dialog is open the service is found or started, so that it is warm when the answer comes.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import service
+from gi.repository import Gimp, GimpUi, GLib, GObject, Gtk
+from problem import Problem
+from translation import _
+
+FIELDS = ("output", "existing-mask", "selection-is", "path-is", "words", "model")
+
+
+def ask(procedure: Any, config: Any, image: Any, layers: list[Any]) -> bool:
+    """Show the dialog; False when it was cancelled. The answers are in `config`."""
+    GimpUi.init("matte_selection")
+    window = GimpUi.ProcedureDialog.new(procedure, config, _("Matte Selection"))
+    window.get_ok_button().set_label(_("_Matte"))
+    window.get_content_area().pack_start(_label(_subject(image, layers)), False, False, 0)
+    models = _model_box(config)
+    window.fill([name for name in FIELDS if name != "model"])
+    window.get_content_area().pack_start(models, False, False, 0)
+    told = _label("")
+    window.get_content_area().pack_start(told, False, False, 0)
+    _sensitivity(window, config, layers)
+    window.get_content_area().show_all()
+    waiting = _Waiting(window, config, models, told)
+    try:
+        return bool(window.run())
+    finally:
+        waiting.stop()
+        window.destroy()
+        while Gtk.events_pending():
+            Gtk.main_iteration()
+
+
+def _label(text: str) -> Any:
+    label = Gtk.Label(label=text, xalign=0.0, wrap=True, max_width_chars=52)
+    label.set_margin_start(12)
+    label.set_margin_end(12)
+    label.set_margin_top(6)
+    return label
+
+
+def _subject(image: Any, layers: list[Any]) -> str:
+    """What will be matted, in words."""
+    names = ", ".join(f"“{layer.get_name()}”" for layer in layers)
+    _ok, selected, x0, y0, x1, y1 = Gimp.Selection.bounds(image)
+    if not selected:
+        return _("No selection: the whole layer {names} counts as the box around the subject.").format(names=names)
+    return _("Layer {names}, selection of {width} × {height} pixels at {x}, {y}.").format(
+        names=names, width=x1 - x0, height=y1 - y0, x=x0, y=y0)
+
+
+def _model_box(config: Any) -> Any:
+    """The field for the model's name: a list once the service has said which it has."""
+    row = Gtk.Box(orientation=Gtk.Orientation.HORIZONTAL, spacing=12)
+    row.set_margin_start(12)
+    row.set_margin_end(12)
+    label = Gtk.Label.new_with_mnemonic(_("M_odel"))
+    row.combo = Gtk.ComboBoxText()
+    row.combo.append_text(config.get_property("model"))
+    row.combo.set_active(0)
+    row.combo.connect("changed", lambda combo: config.set_property("model", combo.get_active_text() or "lite"))
+    label.set_mnemonic_widget(row.combo)
+    row.pack_start(label, False, False, 0)
+    row.pack_start(row.combo, True, True, 0)
+    return row
+
+
+def _sensitivity(window: Any, config: Any, layers: list[Any]) -> None:
+    """Fields that mean nothing now are gray."""
+    masked = any(layer.get_mask() is not None for layer in layers)
+    selected = not Gimp.Selection.is_empty(layers[0].get_image())
+    paths = bool(layers[0].get_image().get_selected_paths())
+
+    def update(*_: object) -> None:
+        existing = window.get_widget("existing-mask", GObject.TYPE_NONE)
+        existing.set_sensitive(masked and config.get_property("output") == "mask")
+
+    config.connect("notify::output", update)
+    update()
+    window.get_widget("selection-is", GObject.TYPE_NONE).set_sensitive(selected)
+    window.get_widget("path-is", GObject.TYPE_NONE).set_sensitive(paths or config.get_property("path-is") != "unused")
+
+
+class _Waiting:
+    """Finds or starts the service in a thread and tells the open dialog what it is."""
+
+    def __init__(self, window: Any, config: Any, models: Any, told: Any) -> None:
+        self._window, self._config, self._models, self._told = window, config, models, told
+        self._open = True
+        self._words(False, _("Words can be used once the service runs."))
+        told.set_text(_("The matting service is starting…"))
+        threading.Thread(target=self._find, daemon=True).start()
+
+    def stop(self) -> None:
+        """The dialog is closed; the start goes on, for who asks next."""
+        self._open = False
+
+    def _find(self) -> None:
+        try:
+            found: service.Service | Problem = service.find(lambda: None)
+        except Problem as problem:
+            found = problem
+        GLib.idle_add(self._tell, found)
+
+    def _tell(self, found: service.Service | Problem) -> bool:
+        if self._open and isinstance(found, Problem):
+            self._told.set_text(str(found))
+        elif self._open and isinstance(found, service.Service):
+            status = found.status
+            self._told.set_text(_("The matting service is ready ({device}).").format(device=status.get("device")))
+            self._words(bool(status.get("text")), _(
+                "Words need the extra “text” and the weights of Grounding DINO: run “{install}” and “{fetch}”.").format(
+                    install="pip install 'matting-anything-core[text]'",
+                    fetch="matting-anything weights fetch grounding-dino-tiny"))
+            self._list(status.get("models") or {})
+        return bool(GLib.SOURCE_REMOVE)
+
+    def _words(self, usable: bool, why: str) -> None:
+        widget = self._window.get_widget("words", GObject.TYPE_NONE)
+        widget.set_sensitive(usable)
+        widget.set_tooltip_text(None if usable else why)
+
+    def _list(self, models: dict[str, Any]) -> None:
+        chosen = self._config.get_property("model")
+        names = [str(name) for name in models.get("available") or []]
+        if chosen not in names:
+            names.append(chosen)
+        combo = self._models.combo
+        combo.remove_all()
+        for name in names:
+            combo.append_text(name)
+        combo.set_active(names.index(chosen))
+
+
+def show_report(report: str) -> None:
+    """A window with the report of "Check Setup", to be read and copied."""
+    GimpUi.init("matte_selection")
+    window = GimpUi.Dialog(title=_("Matte Selection: Check Setup"), role="matte-selection-check")
+    window.add_button(_("_Copy"), Gtk.ResponseType.APPLY)
+    window.add_button(_("_Close"), Gtk.ResponseType.CLOSE)
+    window.set_default_size(720, 480)
+    text = Gtk.TextView(editable=False, monospace=True, wrap_mode=Gtk.WrapMode.WORD_CHAR)
+    text.set_border_width(12)
+    text.get_buffer().set_text(report)
+    scrolled = Gtk.ScrolledWindow()
+    scrolled.add(text)
+    window.get_content_area().pack_start(scrolled, True, True, 0)
+    window.show_all()
+    while window.run() == Gtk.ResponseType.APPLY:
+        clipboard = Gtk.Clipboard.get_default(window.get_display())
+        clipboard.set_text(report, -1)
+        clipboard.store()
+    window.destroy()

@@ -1,0 +1,216 @@
+#!/usr/bin/env python3
+"""Matte Selection: a soft mask of what is selected, for GIMP 3.
+
+    procedures (this file) ──► dialog ──► work ──► subject   selection, path and words as a prompt
+                                            │ ───► service   a client of the local service; launch starts it
+                                            └────► outcome   layer mask, new layer, selection or channel
+
+GIMP's Python has no torch and every call is a new, short process, so the model lives in the service. This plug-in needs
+nothing but Python's standard library and GIMP's own bindings.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+import gi
+
+gi.require_version("Gegl", "0.4")
+gi.require_version("Gimp", "3.0")
+gi.require_version("GimpUi", "3.0")
+gi.require_version("Gtk", "3.0")
+
+from gi.repository import Gimp, Gio, GLib, GObject  # noqa: E402
+
+sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
+
+import work  # noqa: E402
+from problem import Problem  # noqa: E402
+from subject import Asked, layers_of  # noqa: E402
+from translation import _  # noqa: E402
+
+MATTE = "plug-in-matte-selection"
+LAST = "plug-in-matte-selection-last"
+CHECK = "plug-in-matte-selection-check"
+ICON = Path(__file__).resolve().parent / "matte_selection.svg"
+
+
+def run_matte(procedure: Any, mode: Any, image: Any, drawables: Any, config: Any, _data: Any) -> Any:
+    """The procedure plug-in-matte-selection, in every run mode."""
+    def matte() -> bool:
+        layers = layers_of(drawables)
+        if mode == Gimp.RunMode.INTERACTIVE:
+            import dialog
+
+            if not dialog.ask(procedure, config, image, layers):
+                return False
+        work.matte_layers(image, layers, Asked.of(config))
+        if mode != Gimp.RunMode.NONINTERACTIVE and image.get_base_type() == Gimp.ImageBaseType.INDEXED:
+            Gimp.message(_("This image is indexed: files of such images keep no soft edges. Change it to RGB "
+                           "(Image > Mode > RGB) before you export it."))
+        return True
+
+    return _guarded(procedure, matte)
+
+
+def run_last(procedure: Any, mode: Any, image: Any, drawables: Any, _config: Any, _data: Any) -> Any:
+    """The procedure plug-in-matte-selection-last: the first one with the values of its last use, without a dialog."""
+    first = Gimp.get_pdb().lookup_procedure(MATTE)
+    config = first.create_config()
+    config.set_property("run-mode", Gimp.RunMode.WITH_LAST_VALS)
+    config.set_property("image", image)
+    config.set_core_object_array("drawables", drawables)
+    result = first.run(config)
+    status = result.index(0)
+    if status == Gimp.PDBStatusType.SUCCESS:
+        return procedure.new_return_values(status, None)
+    return _failed(procedure, Gimp.get_pdb().get_last_error())
+
+
+def run_check(procedure: Any, config: Any, _data: Any) -> Any:
+    """The procedure plug-in-matte-selection-check: a report on everything a helper would ask for."""
+    def check() -> str:
+        import check_setup
+
+        report = check_setup.report()
+        if config.get_property("run-mode") == Gimp.RunMode.INTERACTIVE:
+            import dialog
+
+            dialog.show_report(report)
+        return report
+
+    try:
+        values = procedure.new_return_values(Gimp.PDBStatusType.SUCCESS, None)
+        report = check()
+    except Exception as error:
+        return _failed(procedure, _unforeseen(error))
+    values.remove(1)
+    values.insert(1, GObject.Value(GObject.TYPE_STRING, report))
+    return values
+
+
+def _guarded(procedure: Any, task: Any) -> Any:
+    """The return values of a procedure whose task says whether it was done or cancelled, or raises."""
+    try:
+        done = task()
+    except Problem as problem:
+        return _failed(procedure, str(problem))
+    except Exception as error:
+        return _failed(procedure, _unforeseen(error))
+    return procedure.new_return_values(Gimp.PDBStatusType.SUCCESS if done else Gimp.PDBStatusType.CANCEL, None)
+
+
+def _failed(procedure: Any, text: str) -> Any:
+    error = GLib.Error.new_literal(Gimp.PlugIn.error_quark(), text, 0)
+    return procedure.new_return_values(Gimp.PDBStatusType.EXECUTION_ERROR, error)
+
+
+def _unforeseen(error: Exception) -> str:
+    traceback.print_exc()
+    return _("Something went wrong that was not foreseen: {error}. The image is unchanged. Please report this, with "
+             "what “Check Setup” says.").format(error=f"{type(error).__name__}: {error}")
+
+
+class MatteSelection(Gimp.PlugIn):  # type: ignore[misc]
+    """What GIMP asks: which procedures there are, and what they look like."""
+
+    def do_set_i18n(self, _name: str) -> bool:
+        return False  # texts are translated here (translation.py)
+
+    def do_query_procedures(self) -> list[str]:
+        return [MATTE, LAST, CHECK]
+
+    def do_create_procedure(self, name: str) -> Any:
+        if name == CHECK:
+            return self._create_check()
+        run = run_matte if name == MATTE else run_last
+        procedure = Gimp.ImageProcedure.new(self, name, Gimp.PDBProcType.PLUGIN, run, None)
+        procedure.set_image_types("*")
+        procedure.set_sensitivity_mask(Gimp.ProcedureSensitivityMask.DRAWABLE
+                                       | Gimp.ProcedureSensitivityMask.DRAWABLES)
+        if name == MATTE:
+            self._describe_matte(procedure)
+        else:
+            procedure.set_menu_label(_("Matte Selection (_last values)"))
+            procedure.set_documentation(_("Matte Selection again, with the values of its last use"),
+                                        _("Runs {name} with the values of its last use, without asking.")
+                                        .format(name=MATTE), name)
+        procedure.add_menu_path("<Image>/Select")
+        procedure.add_menu_path("<Image>/Layer/Mask")
+        return self._signed(procedure)
+
+    def _describe_matte(self, procedure: Any) -> None:
+        procedure.set_menu_label(_("_Matte Selection..."))
+        procedure.set_documentation(
+            _("A soft mask of the subject in the selection: hair, fur and glass stay soft"),
+            _("Cuts out the subject that the selection is around. The selection's bounds are the box around it; without "
+              "a selection the whole layer is. Instead, a selection may be a rough outline of the subject, points of "
+              "a path may be clicks on it, and words may name it. The result is a layer mask, a new layer with clean "
+              "colours, the selection or a channel; one step undoes it. When it fails, nothing has changed. Several "
+              "layers are matted one after the other. Works through the local service of Matting Anything, which is "
+              "started when none is running."), MATTE)
+        add_arguments(procedure)
+
+    def _create_check(self) -> Any:
+        procedure = Gimp.Procedure.new(self, CHECK, Gimp.PDBProcType.PLUGIN, run_check, None)
+        procedure.set_menu_label(_("Matte Selection: _Check Setup"))
+        procedure.set_documentation(
+            _("Is everything there that Matte Selection needs?"),
+            _("Reports versions, folders, the interpreter, the service and its log, and tries to start the service "
+              "when none is running. Returns the report as text; in interactive mode a window shows it."), CHECK)
+        procedure.add_enum_argument("run-mode", _("Run mode"), _("The run mode"), Gimp.RunMode,
+                                    Gimp.RunMode.NONINTERACTIVE, GObject.ParamFlags.READWRITE)
+        procedure.add_string_return_value("report", _("Report"), _("What was found, as text of several lines"), "",
+                                          GObject.ParamFlags.READWRITE)
+        procedure.add_menu_path("<Image>/Select")
+        procedure.add_menu_path("<Image>/Help")
+        return self._signed(procedure)
+
+    def _signed(self, procedure: Any) -> Any:
+        procedure.set_attribution("The Matting Anything developers", "The Matting Anything developers, MIT licence",
+                                  "2026")
+        procedure.set_icon_file(Gio.File.new_for_path(str(ICON)))
+        return procedure
+
+
+def add_arguments(procedure: Any) -> None:
+    """The arguments of plug-in-matte-selection; the dialog shows the same."""
+    def choice(name: str, label: str, blurb: str, default: str, options: list[tuple[str, str, str]]) -> None:
+        choices = Gimp.Choice.new()
+        for number, (nick, text, meaning) in enumerate(options):
+            choices.add(nick, number, text, meaning)
+        procedure.add_choice_argument(name, label, blurb, choices, default, GObject.ParamFlags.READWRITE)
+
+    choice("output", _("_Result"), _("What the matte becomes"), "mask", [
+        ("mask", _("Layer mask"), _("A mask on the selected layer; its pixels stay as they are")),
+        ("layer", _("New layer"), _("The subject alone, with clean edge colours; the layer it comes from is hidden")),
+        ("selection", _("Selection"), _("The matte becomes the selection")),
+        ("channel", _("Channel"), _("The matte becomes a channel")),
+    ])
+    choice("existing-mask", _("_Existing mask"), _("What happens to a mask that the layer has already"), "replace", [
+        ("replace", _("Replace"), _("The new mask takes its place")),
+        ("multiply", _("Multiply"), _("Only what both show remains visible")),
+        ("stop", _("Stop"), _("Nothing is done")),
+    ])
+    choice("selection-is", _("_Selection is"), _("How the selection is understood"), "box", [
+        ("box", _("A box around the subject"), _("Only its bounds count")),
+        ("outline", _("A rough outline of it"), _("Its shape counts, when it is not a rectangle")),
+    ])
+    choice("path-is", _("_Path's points are"), _("Whether the points of the selected path are clicks"), "unused", [
+        ("unused", _("Not used"), _("Paths do not matter")),
+        ("subject", _("On the subject"), _("Each point is on the subject")),
+        ("background", _("On the background"), _("Each point is on something else")),
+    ])
+    procedure.add_string_argument("words", _("_Words"), _("What the subject is, for example “the dog on the left”; a "
+                                                          "selection restricts where it is looked for"),
+                                  "", GObject.ParamFlags.READWRITE)
+    procedure.add_string_argument("model", _("M_odel"), _("The model's name: lite comes with the package; vit_b, vit_l "
+                                                          "and vit_h when their weights were fetched"),
+                                  "lite", GObject.ParamFlags.READWRITE)
+
+
+Gimp.main(MatteSelection.__gtype__, sys.argv)

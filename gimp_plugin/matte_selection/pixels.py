@@ -1,0 +1,113 @@
+"""Pixels between GIMP's buffers and bytes, in strips of whole rows, so that layers of any size go through.
+
+Colours are sRGB ("R'G'B'"), straight alpha. Masks and selections are linear ("Y"): their value is the share itself. A
+channel may be stored with sRGB's curve ("Y'"); then its stored value is the share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from gi.repository import Babl, Gegl, Gimp
+
+STRIP = 4 << 20
+EIGHT_BITS = (Gimp.Precision.U8_LINEAR, Gimp.Precision.U8_NON_LINEAR, Gimp.Precision.U8_PERCEPTUAL)
+BYTES = {"Y u8": 1, "Y u16": 2, "Y' u16": 2, "YA u16": 4, "Y'A u8": 2, "R'G'B' u8": 3, "R'G'B'A u8": 4,
+         "R'G'B' u16": 6, "R'G'B'A u16": 8, "R'G'B'A float": 16}
+"""Bytes of a pixel in the formats that are used; GIMP ends a process that asks for one it does not know."""
+CUTOUT = {"u8": "R'G'B'A u8", "u16": "R'G'B'A float"}
+"""The format in which colours with alpha come back, for each `depth`."""
+
+
+def strips(buffer: Any, x: int, y: int, width: int, height: int, form: str) -> Iterator[bytes]:
+    """A rectangle of a buffer, row by row; zeros outside of the buffer."""
+    rows = max(1, STRIP // (width * BYTES[form]))
+    for top in range(0, height, rows):
+        part = Gegl.Rectangle.new(x, y + top, width, min(rows, height - top))
+        yield buffer.get(part, 1.0, form, Gegl.AbyssPolicy.NONE)
+
+
+def fill(buffer: Any, x: int, y: int, width: int, form: str, data: Iterable[bytes]) -> None:
+    """Write strips of whole rows into a buffer, the first one's top left corner at (x, y)."""
+    for strip in data:
+        rows, rest = divmod(len(strip), width * BYTES[form])
+        assert rest == 0, "a wrong number of bytes would silently write nothing"
+        buffer.set(Gegl.Rectangle.new(x, y, width, rows), form, strip)
+        y += rows
+
+
+def kept(width: int, height: int, form: str, data: Iterable[bytes]) -> Any:
+    """A new buffer that holds the strips."""
+    Gegl.init(None)
+    buffer = Gegl.Buffer.new(form, 0, 0, width, height)
+    fill(buffer, 0, 0, width, form, data)
+    return buffer
+
+
+def depth(image: Any) -> str:
+    """"u8" for images with 8 bits a channel, "u16" for all that have more."""
+    return "u8" if image.get_precision() in EIGHT_BITS else "u16"
+
+
+def dtype(form: str) -> str:
+    """The numbers of a format, as the service names them."""
+    number = form.split()[1]
+    return "f32" if number == "float" else number
+
+
+def picture_format(layer: Any) -> tuple[str, int]:
+    """The format in which a layer's colours are sent, and its channels: 4 where some of it is transparent, else 3."""
+    bits = depth(layer.get_image())
+    return (f"R'G'B'A {bits}", 4) if has_holes(layer) else (f"R'G'B' {bits}", 3)
+
+
+def has_holes(layer: Any) -> bool:
+    """Whether any pixel of a layer is transparent, wholly or in part."""
+    if not layer.has_alpha():
+        return False
+    width, height = layer.get_width(), layer.get_height()
+    buffer = layer.get_buffer()
+    return any(strip[1::2].count(255) < len(strip) // 2
+               for strip in strips(buffer, 0, 0, width, height, "Y'A u8"))
+
+
+def own_alpha(layer: Any) -> Any:
+    """A layer's alpha channel as a buffer of "Y u16"."""
+    width, height = layer.get_width(), layer.get_height()
+    both = strips(layer.get_buffer(), 0, 0, width, height, "YA u16")
+    return kept(width, height, "Y u16", (bytes(memoryview(strip).cast("H")[1::2]) for strip in both))
+
+
+def combine(operation: str, one: Any, other: Any, width: int, height: int) -> Any:
+    """The product ("gegl:multiply") or quotient ("gegl:divide", 0 where `other` is 0) of two masks."""
+    Gegl.init(None)
+    result = Gegl.Buffer.new("Y u16", 0, 0, width, height)
+    graph = Gegl.Node()
+    nodes = []
+    for name, buffer in (("gegl:buffer-source", one), ("gegl:buffer-source", other), (operation, None),
+                         ("gegl:write-buffer", result)):
+        node = graph.create_child(name)
+        if buffer is not None:
+            node.set_property("buffer", buffer)
+        nodes.append(node)
+    first, second, middle, last = nodes
+    first.link(middle)
+    second.connect_to("output", middle, "aux")
+    middle.link(last)
+    last.process()
+    return result
+
+
+def paste(share: Any, target: Any, x: int, y: int) -> None:
+    """Write a buffer of "Y u16" into a mask or channel, its top left corner at (x, y); what sticks out is cut off."""
+    extent = share.get_extent()
+    left, top = max(x, 0), max(y, 0)
+    width = min(x + extent.width, target.get_width()) - left
+    height = min(y + extent.height, target.get_height()) - top
+    if width > 0 and height > 0:
+        form = "Y' u16" if "'" in Babl.format_get_encoding(target.get_format()) else "Y u16"
+        buffer = target.get_buffer()
+        fill(buffer, left, top, width, form, strips(share, left - x, top - y, width, height, "Y u16"))
+        buffer.flush()
+        target.update(left, top, width, height)

@@ -1,0 +1,113 @@
+"""What is to be matted: the layers, and for each the prompt that selection, path and words make, in its own pixels."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+import pixels
+from gi.repository import Gimp
+from problem import Problem
+from translation import _
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was asked for in the dialog or by the caller; the arguments of the procedure."""
+
+    output: str
+    existing_mask: str
+    selection_is: str
+    words: str
+    path_is: str
+    model: str
+
+    @classmethod
+    def of(cls, config: Any) -> Asked:
+        """The values of a procedure's configuration."""
+        return cls(*(config.get_property(name) or "" for name in
+                     ("output", "existing-mask", "selection-is", "words", "path-is", "model")))
+
+
+def layers_of(drawables: Any) -> list[Any]:
+    """The layers that are selected; a mask stands for its layer. Raises Problem when there are none."""
+    layers: list[Any] = []
+    for drawable in drawables:
+        layer = Gimp.Layer.from_mask(drawable) if drawable.is_layer_mask() else drawable
+        if not layer.is_layer():
+            raise Problem(_("“{name}” is a channel. Select a layer in the Layers dialog and try again.")
+                          .format(name=layer.get_name()))
+        if layer not in layers:
+            layers.append(layer)
+    if not layers:
+        raise Problem(_("No layer is selected. Select one in the Layers dialog and try again."))
+    return layers
+
+
+def check(layers: list[Any], asked: Asked) -> None:
+    """Raise Problem for what cannot end well, before anything is computed."""
+    for layer in layers:
+        if layer.get_width() * layer.get_height() == 0:
+            raise Problem(_("The layer “{name}” is empty.").format(name=layer.get_name()))
+        if asked.output == "mask" and asked.existing_mask == "stop" and layer.get_mask() is not None:
+            raise Problem(_("The layer “{name}” has a mask already. Choose “replace” or “multiply”, or another kind of "
+                            "result.").format(name=layer.get_name()))
+
+
+def prompt_of(image: Any, layer: Any, asked: Asked) -> dict[str, Any]:
+    """The prompt for one layer as the service takes it. Raises Problem when the selection lies beside the layer."""
+    width, height = layer.get_width(), layer.get_height()
+    _ok, left, top = layer.get_offsets()
+    prompt: dict[str, Any] = {}
+    _ok, selected, x0, y0, x1, y1 = Gimp.Selection.bounds(image)
+    if selected:
+        box = [max(x0 - left, 0), max(y0 - top, 0), min(x1 - left, width), min(y1 - top, height)]
+        if box[0] >= box[2] or box[1] >= box[3]:
+            raise Problem(_("The selection does not touch the layer “{name}”. Select around the subject, or select "
+                            "another layer.").format(name=layer.get_name()))
+        outline = asked.selection_is == "outline" and not _is_rectangle(image, x0, y0, x1, y1)
+        prompt = {"mask": _outline(image, layer)} if outline else {"box": box}
+    points = _points(image, left, top) if asked.path_is in ("subject", "background") else []
+    if points:
+        prompt["points"] = points
+        prompt["labels"] = [int(asked.path_is == "subject")] * len(points)
+    if asked.words.strip():
+        prompt["text"] = asked.words.strip()
+    if not selected and "text" not in prompt and asked.path_is != "subject":
+        prompt["box"] = [0, 0, width, height]
+    return prompt
+
+
+def _is_rectangle(image: Any, x0: int, y0: int, x1: int, y1: int) -> bool:
+    buffer = image.get_selection().get_buffer()
+    return all(strip.count(255) == len(strip) for strip in pixels.strips(buffer, x0, y0, x1 - x0, y1 - y0, "Y u8"))
+
+
+def _outline(image: Any, layer: Any) -> dict[str, Any]:
+    """The selection where the layer is, as the mask of a prompt. Raises Problem when too little of it is there."""
+    width, height = layer.get_width(), layer.get_height()
+    _ok, left, top = layer.get_offsets()
+    packed, most, pieces = zlib.compressobj(1), 0, []
+    for strip in pixels.strips(image.get_selection().get_buffer(), left, top, width, height, "Y u8"):
+        most = max(most, max(strip))
+        pieces.append(packed.compress(strip))
+    if most < 128:
+        raise Problem(_("No pixel of the layer “{name}” is more than half selected, so the selection is no outline. "
+                        "Select more of the subject, or take the selection as a box.").format(name=layer.get_name()))
+    pieces.append(packed.flush())
+    return {"width": width, "height": height, "deflate": base64.b64encode(b"".join(pieces)).decode()}
+
+
+def _points(image: Any, left: int, top: int) -> list[tuple[float, float]]:
+    """The anchors of the selected paths. Raises Problem when there are none."""
+    points = []
+    for path in image.get_selected_paths():
+        for stroke in path.get_strokes():
+            _kind, numbers, _closed = path.stroke_get_points(stroke)
+            points += [(numbers[at] - left, numbers[at + 1] - top) for at in range(2, len(numbers), 6)]
+    if not points:
+        raise Problem(_("The points of a path are to be used, but no path with points is selected. Click points with "
+                        "the Paths tool, or do not use a path."))
+    return points
