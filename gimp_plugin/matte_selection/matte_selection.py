@@ -147,8 +147,8 @@ class MatteSelection(Gimp.PlugIn):  # type: ignore[misc]
         procedure.set_menu_label(_("_Matte Selection..."))
         procedure.set_documentation(
             _("A soft mask of the subject in the selection: hair, fur and glass stay soft"),
-            _("Cuts out the subject that the selection is around. The selection's bounds are the box around it; without "
-              "a selection the whole layer is. Instead, a selection may be a rough outline of the subject, points of "
+            _("Cuts out the subject that the selection is around. The selection's bounds are the box; without a "
+              "selection the whole layer is. Instead, a selection may be a rough outline of the subject, points of "
               "a path may be clicks on it, and words may name it. The result is a layer mask, a new layer with clean "
               "colours, the selection or a channel; one step undoes it. When it fails, nothing has changed. Several "
               "layers are matted one after the other. Works through the local service of Matting Anything, which is "

@@ -1,7 +1,7 @@
-"""Where things are on this machine: the service's folder, this plug-in's settings, and the Python that runs the service.
+"""Where things are on this machine: the service's folder, this plug-in's settings, the Python that runs the service.
 
-All folders are written out in full. XDG variables are not asked: Flatpak redirects them, and the service outside of the
-sandbox would look elsewhere.
+All folders are written out in full. XDG variables are not asked: Flatpak redirects them, and the service outside of
+the sandbox would look elsewhere.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,15 +84,15 @@ class Service:
                                 "of the same version.").format(said=" × ".join(map(str, said)), command=INSTALL))
             rows = max(1, STRIP // row)
             for top in range(0, height, rows):
-                size = row * min(rows, height - top)
-                data = answer.read(size)
-                if len(data) != size:
+                wanted = row * min(rows, height - top)
+                data = answer.read(wanted)
+                if len(data) != wanted:
                     raise self._lost(None)
                 yield data
 
     def forget(self, matte: str) -> None:
-        """Let the service free a matte's memory."""
-        with self._answer("DELETE", f"/v1/mattes/{matte}", None, {}):
+        """Let the service free a matte's memory, unless it has done so."""
+        with suppress(Problem), self._answer("DELETE", f"/v1/mattes/{matte}", None, {}):
             pass
 
     @contextmanager
@@ -105,10 +105,9 @@ class Service:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout, blocksize=STRIP)
         headers = {"Authorization": f"Bearer {self.token}", **headers}
         try:
-            try:
+            # It may refuse before the end of the body; then it has said why.
+            with suppress(BrokenPipeError, ConnectionResetError):
                 connection.request(method, path, body, headers)
-            except (BrokenPipeError, ConnectionResetError):
-                pass  # it may have refused before the end of the body; then it has said why
             answer = connection.getresponse() if meanwhile is None else patiently(connection.getresponse, meanwhile)
             if answer.status >= 400:
                 raise _refused(_json(answer).get("error") or {"message": answer.reason}, answer.status)
