@@ -1,0 +1,138 @@
+/** Draws the picture and the prompt on it. */
+import { HANDLES, toScreen } from "./geometry.js";
+
+const OBJECT_COLOURS = ["#4aa8ff", "#ffb02e", "#c77dff", "#2ee6c5", "#ff7d9c", "#b6e33d", "#ff8f4a", "#d7dee8"];
+const POINT_COLOURS = { 1: "#16a34a", 0: "#dc2626" };
+const SHADE = "rgba(0, 0, 0, 0.6)";
+const SMOOTH_UNTIL = 4;
+
+export function colourOf(object) {
+  return OBJECT_COLOURS[object % OBJECT_COLOURS.length];
+}
+
+/**
+ * Draw everything. scene: {w, h} the canvas in CSS pixels, image (or null) at width × height picture pixels, window,
+ * state, draft (the box being drawn, or null) with the object it will belong to, cross (the keyboard's place, or null).
+ */
+export function drawScene(ctx, { w, h, image, width, height, window, state, draft, cross }) {
+  ctx.clearRect(0, 0, w, h);
+  if (!image) return;
+  ctx.imageSmoothingEnabled = window.scale < SMOOTH_UNTIL;
+  ctx.imageSmoothingQuality = "high";
+  ctx.drawImage(image, window.x, window.y, width * window.scale, height * window.scale);
+  const order = state.prompt.objects.map((_, index) => index).sort((a, b) => (a === state.active) - (b === state.active));
+  for (const index of order) drawObject(ctx, window, state, index);
+  if (draft) drawDraft(ctx, window, draft);
+  if (cross) drawCross(ctx, toScreen(window, cross));
+}
+
+function drawObject(ctx, window, { prompt, active, selected }, index) {
+  const { box, points } = prompt.objects[index];
+  const isActive = index === active;
+  const isSelected = (part, at) => selected?.object === index && selected.part === part && selected.index === at;
+  ctx.globalAlpha = isActive ? 1 : 0.75;
+  if (box) drawBox(ctx, window, box, colourOf(index), isActive, isSelected("box"));
+  points.forEach(([x, y, label], at) => {
+    drawPoint(ctx, toScreen(window, [x + 0.5, y + 0.5]), label, colourOf(index), isActive, isSelected("point", at));
+  });
+  const corner = box ? toScreen(window, box) : points.length ? toScreen(window, points[0]).map((v) => v + 9) : null;
+  if (corner) drawTag(ctx, corner, index, box !== null);
+  ctx.globalAlpha = 1;
+}
+
+function drawBox(ctx, window, box, colour, isActive, isSelected) {
+  const [x0, y0] = toScreen(window, box);
+  const [x1, y1] = toScreen(window, [box[2], box[3]]);
+  if (isActive) {
+    ctx.fillStyle = `${colour}1f`;
+    ctx.fillRect(x0, y0, x1 - x0, y1 - y0);
+  }
+  const line = isActive ? 2.5 : 1.5;
+  outlined(ctx, colour, line, () => ctx.rect(x0, y0, x1 - x0, y1 - y0));
+  if (!isActive) return;
+  for (const [fx, fy] of Object.values(HANDLES)) {
+    const [x, y] = [x0 + fx * (x1 - x0), y0 + fy * (y1 - y0)];
+    ctx.beginPath();
+    ctx.rect(x - 4, y - 4, 8, 8);
+    ctx.fillStyle = isSelected ? colour : "#ffffff";
+    ctx.fill();
+    ctx.lineWidth = 1.5;
+    ctx.strokeStyle = isSelected ? "#ffffff" : colour;
+    ctx.stroke();
+  }
+}
+
+/** A disc with a plus or a minus: the sign tells, not the colour alone. */
+function drawPoint(ctx, [x, y], label, colour, isActive, isSelected) {
+  const r = isActive ? 7 : 5.5;
+  const disc = (radius, fill) => {
+    ctx.beginPath();
+    ctx.arc(x, y, radius, 0, 2 * Math.PI);
+    ctx.fillStyle = fill;
+    ctx.fill();
+  };
+  if (isSelected) disc(r + 6, "rgba(255, 255, 255, 0.45)");
+  disc(r + 3.5, SHADE);
+  disc(r + 2.5, isSelected ? "#ffffff" : colour);
+  disc(r, POINT_COLOURS[label]);
+  ctx.fillStyle = "#ffffff";
+  ctx.fillRect(x - r / 2, y - 0.9, r, 1.8);
+  if (label) ctx.fillRect(x - 0.9, y - r / 2, 1.8, r);
+}
+
+/** The object's number: above its box's corner (inside where there is no room above), or beside its first point. */
+function drawTag(ctx, [x, y], index, onBox) {
+  const text = String(index + 1);
+  ctx.font = "600 11px system-ui, sans-serif";
+  const wide = Math.max(16, ctx.measureText(text).width + 9);
+  const top = !onBox ? y : y >= 22 ? y - 20 : y + 6;
+  const left = onBox && y < 22 ? x + 6 : x - (onBox ? 1 : 0);
+  ctx.beginPath();
+  ctx.roundRect(left, top, wide, 15, 3);
+  ctx.fillStyle = colourOf(index);
+  ctx.fill();
+  ctx.fillStyle = "#10141a";
+  ctx.textAlign = "center";
+  ctx.textBaseline = "middle";
+  ctx.fillText(text, left + wide / 2, top + 8);
+}
+
+function drawDraft(ctx, window, { box, object }) {
+  const [x0, y0] = toScreen(window, box);
+  const [x1, y1] = toScreen(window, [box[2], box[3]]);
+  ctx.setLineDash([6, 4]);
+  outlined(ctx, colourOf(object), 2, () => ctx.rect(x0, y0, x1 - x0, y1 - y0));
+  ctx.setLineDash([]);
+  const text = `${box[2] - box[0]} × ${box[3] - box[1]}`;
+  ctx.font = "11px system-ui, sans-serif";
+  const wide = ctx.measureText(text).width + 10;
+  ctx.fillStyle = "rgba(0, 0, 0, 0.7)";
+  ctx.beginPath();
+  ctx.roundRect(x1 - wide, y1 + 5, wide, 17, 3);
+  ctx.fill();
+  ctx.fillStyle = "#ffffff";
+  ctx.textAlign = "center";
+  ctx.textBaseline = "middle";
+  ctx.fillText(text, x1 - wide / 2, y1 + 14);
+}
+
+function drawCross(ctx, [x, y]) {
+  outlined(ctx, "#ffffff", 1.5, () => {
+    ctx.moveTo(x - 12, y);
+    ctx.lineTo(x + 12, y);
+    ctx.moveTo(x, y - 12);
+    ctx.lineTo(x, y + 12);
+  });
+}
+
+/** A line that is seen on bright and on dark pictures. */
+function outlined(ctx, colour, width, path) {
+  ctx.beginPath();
+  path();
+  ctx.lineWidth = width + 2;
+  ctx.strokeStyle = SHADE;
+  ctx.stroke();
+  ctx.lineWidth = width;
+  ctx.strokeStyle = colour;
+  ctx.stroke();
+}
