@@ -8,8 +8,7 @@ const ZOOM_STEP = 1.25;
 /** Listen on the editor's canvas until the signal ends it. Keys that mean something here do not reach ComfyUI. */
 export function listenToKeyboard(editor, signal) {
   const { canvas } = editor.panel;
-  // ComfyUI undoes the whole graph on Ctrl+Z, before any listener here, unless a field of text has the focus.
-  canvas.type = "textarea";
+  keepFromGraphUndo(canvas);
   canvas.addEventListener("keydown", (event) => {
     if (!editor.image || !press(editor, event)) return;
     event.preventDefault();
@@ -21,6 +20,15 @@ export function listenToKeyboard(editor, signal) {
     editor.setCross(null);
   }, { signal });
   canvas.addEventListener("focus", () => editor.redraw(), { signal });
+}
+
+/**
+ * ComfyUI undoes the whole graph on Ctrl+Z, before any listener here, unless a field of text has the focus: it asks the
+ * focused element for `type` (frontend 1.45) or `isContentEditable` (1.58), which a canvas may well answer.
+ */
+function keepFromGraphUndo(canvas) {
+  canvas.type = "textarea";
+  Object.defineProperty(canvas, "isContentEditable", { value: true });
 }
 
 /** Do what the key says; false if it says nothing here. */
