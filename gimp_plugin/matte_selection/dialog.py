@@ -8,27 +8,32 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import arguments
 import service
 from gi.repository import Gimp, GimpUi, GLib, GObject, Gtk
 from problem import Problem
 from translation import _
 
-FIELDS = ("output", "existing-mask", "selection-is", "path-is", "words", "model")
+FIELDS = [name for name in arguments.NAMES if name != "model"]
+HELP = 1
+"""The response of this plug-in's own Help button: GIMP's would look into GIMP's manual."""
 
 
 def ask(procedure: Any, config: Any, image: Any, layers: list[Any]) -> bool:
     """Show the dialog; False when it was cancelled. The answers are in `config`."""
     GimpUi.init("matte_selection")
     window = GimpUi.ProcedureDialog.new(procedure, config, _("Matte Selection"))
-    window.get_ok_button().set_label(_("_Matte"))
-    window.get_content_area().pack_start(_label(_subject(image, layers)), False, False, 0)
-    models = _model_box(config)
-    window.fill([name for name in FIELDS if name != "model"])
-    window.get_content_area().pack_start(models, False, False, 0)
+    window.set_ok_label(_("_Matte"))
+    _own_help(window)
+    area = window.get_content_area()
+    area.pack_start(_label(_subject(image, layers)), False, False, 6)
+    window.fill(FIELDS)
+    models = _model_box(window, config)
+    area.pack_start(models, False, False, 0)
     told = _label("")
-    window.get_content_area().pack_start(told, False, False, 0)
+    area.pack_start(told, False, False, 6)
     _sensitivity(window, config, layers)
-    window.get_content_area().show_all()
+    area.show_all()
     waiting = _Waiting(window, config, models, told)
     try:
         return bool(window.run())
@@ -40,11 +45,7 @@ def ask(procedure: Any, config: Any, image: Any, layers: list[Any]) -> bool:
 
 
 def _label(text: str) -> Any:
-    label = Gtk.Label(label=text, xalign=0.0, wrap=True, max_width_chars=52)
-    label.set_margin_start(12)
-    label.set_margin_end(12)
-    label.set_margin_top(6)
-    return label
+    return Gtk.Label(label=text, xalign=0.0, wrap=True, max_width_chars=52)
 
 
 def _subject(image: Any, layers: list[Any]) -> str:
@@ -57,20 +58,38 @@ def _subject(image: Any, layers: list[Any]) -> str:
         names=names, width=x1 - x0, height=y1 - y0, x=x0, y=y0)
 
 
-def _model_box(config: Any) -> Any:
+def _model_box(window: Any, config: Any) -> Any:
     """The field for the model's name: a list once the service has said which it has."""
-    row = Gtk.Box(orientation=Gtk.Orientation.HORIZONTAL, spacing=12)
-    row.set_margin_start(12)
-    row.set_margin_end(12)
+    row = Gtk.Box(orientation=Gtk.Orientation.HORIZONTAL, spacing=6)
     label = Gtk.Label.new_with_mnemonic(_("M_odel"))
+    label.set_xalign(0.0)
     row.combo = Gtk.ComboBoxText()
-    row.combo.append_text(config.get_property("model"))
+    row.combo.append(config.get_property("model"), config.get_property("model"))
     row.combo.set_active(0)
-    row.combo.connect("changed", lambda combo: config.set_property("model", combo.get_active_text() or "lite"))
+    row.combo.connect("changed", lambda combo: config.set_property("model", combo.get_active_id() or "lite"))
+    config.connect("notify::model", lambda *_: row.combo.set_active_id(config.get_property("model")))
     label.set_mnemonic_widget(row.combo)
     row.pack_start(label, False, False, 0)
     row.pack_start(row.combo, True, True, 0)
+    row.labels = Gtk.SizeGroup(mode=Gtk.SizeGroupMode.HORIZONTAL)
+    row.labels.add_widget(label)
+    row.labels.add_widget(_field(window, "output").get_label())
     return row
+
+
+def _field(window: Any, name: str) -> Any:
+    """GIMP's own widget for an argument."""
+    return window.get_widget(name, GObject.TYPE_NONE)
+
+
+def _own_help(window: Any) -> None:
+    theirs = window.get_widget_for_response(Gtk.ResponseType.HELP)
+    if theirs is not None:
+        theirs.hide()
+        theirs.set_no_show_all(True)
+    ours = window.add_button(_("_Help"), HELP)
+    ours.connect("clicked", lambda _button: show_text(_("Matte Selection: Help"), arguments.help_text()))
+    ours.get_parent().set_child_secondary(ours, True)
 
 
 def _sensitivity(window: Any, config: Any, layers: list[Any]) -> None:
@@ -80,13 +99,12 @@ def _sensitivity(window: Any, config: Any, layers: list[Any]) -> None:
     paths = bool(layers[0].get_image().get_selected_paths())
 
     def update(*_: object) -> None:
-        existing = window.get_widget("existing-mask", GObject.TYPE_NONE)
-        existing.set_sensitive(masked and config.get_property("output") == "mask")
+        _field(window, "existing-mask").set_sensitive(masked and config.get_property("output") == "mask")
 
     config.connect("notify::output", update)
     update()
-    window.get_widget("selection-is", GObject.TYPE_NONE).set_sensitive(selected)
-    window.get_widget("path-is", GObject.TYPE_NONE).set_sensitive(paths or config.get_property("path-is") != "unused")
+    _field(window, "selection-is").set_sensitive(selected)
+    _field(window, "path-is").set_sensitive(paths or config.get_property("path-is") != "unused")
 
 
 class _Waiting:
@@ -124,7 +142,7 @@ class _Waiting:
         return bool(GLib.SOURCE_REMOVE)
 
     def _words(self, usable: bool, why: str) -> None:
-        widget = self._window.get_widget("words", GObject.TYPE_NONE)
+        widget = _field(self._window, "words")
         widget.set_sensitive(usable)
         widget.set_tooltip_text(None if usable else why)
 
@@ -136,26 +154,32 @@ class _Waiting:
         combo = self._models.combo
         combo.remove_all()
         for name in names:
-            combo.append_text(name)
-        combo.set_active(names.index(chosen))
+            combo.append(name, name)
+        self._config.set_property("model", chosen)
+        combo.set_active_id(chosen)
 
 
 def show_report(report: str) -> None:
     """A window with the report of "Check Setup", to be read and copied."""
     GimpUi.init("matte_selection")
-    window = GimpUi.Dialog(title=_("Matte Selection: Check Setup"), role="matte-selection-check")
+    show_text(_("Matte Selection: Check Setup"), report, monospace=True)
+
+
+def show_text(title: str, content: str, *, monospace: bool = False) -> None:
+    """A window with text of several lines."""
+    window = GimpUi.Dialog(title=title, role="matte-selection-text")
     window.add_button(_("_Copy"), Gtk.ResponseType.APPLY)
     window.add_button(_("_Close"), Gtk.ResponseType.CLOSE)
-    window.set_default_size(720, 480)
-    text = Gtk.TextView(editable=False, monospace=True, wrap_mode=Gtk.WrapMode.WORD_CHAR)
+    window.set_default_size(800, 560)
+    text = Gtk.TextView(editable=False, monospace=monospace, wrap_mode=Gtk.WrapMode.WORD_CHAR)
     text.set_border_width(12)
-    text.get_buffer().set_text(report)
+    text.get_buffer().set_text(content)
     scrolled = Gtk.ScrolledWindow()
     scrolled.add(text)
     window.get_content_area().pack_start(scrolled, True, True, 0)
     window.show_all()
     while window.run() == Gtk.ResponseType.APPLY:
         clipboard = Gtk.Clipboard.get_default(window.get_display())
-        clipboard.set_text(report, -1)
+        clipboard.set_text(content, -1)
         clipboard.store()
     window.destroy()

@@ -28,9 +28,10 @@ from gi.repository import Gimp, Gio, GLib, GObject  # noqa: E402
 
 sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
+import arguments  # noqa: E402
 import work  # noqa: E402
 from problem import Problem  # noqa: E402
-from subject import Asked, layers_of  # noqa: E402
+from subject import layers_of  # noqa: E402
 from translation import _  # noqa: E402
 
 MATTE = "plug-in-matte-selection"
@@ -48,7 +49,7 @@ def run_matte(procedure: Any, mode: Any, image: Any, drawables: Any, config: Any
 
             if not dialog.ask(procedure, config, image, layers):
                 return False
-        work.matte_layers(image, layers, Asked.of(config))
+        work.matte_layers(image, layers, arguments.Asked.of(config))
         if mode != Gimp.RunMode.NONINTERACTIVE and image.get_base_type() == Gimp.ImageBaseType.INDEXED:
             Gimp.message(_("This image is indexed: files of such images keep no soft edges. Change it to RGB "
                            "(Image > Mode > RGB) before you export it."))
@@ -147,13 +148,8 @@ class MatteSelection(Gimp.PlugIn):  # type: ignore[misc]
         procedure.set_menu_label(_("_Matte Selection..."))
         procedure.set_documentation(
             _("A soft mask of the subject in the selection: hair, fur and glass stay soft"),
-            _("Cuts out the subject that the selection is around. The selection's bounds are the box; without a "
-              "selection the whole layer is. Instead, a selection may be a rough outline of the subject, points of "
-              "a path may be clicks on it, and words may name it. The result is a layer mask, a new layer with clean "
-              "colours, the selection or a channel; one step undoes it. When it fails, nothing has changed. Several "
-              "layers are matted one after the other. Works through the local service of Matting Anything, which is "
-              "started when none is running."), MATTE)
-        add_arguments(procedure)
+            arguments.HELP, MATTE)
+        arguments.add(procedure)
 
     def _create_check(self) -> Any:
         procedure = Gimp.Procedure.new(self, CHECK, Gimp.PDBProcType.PLUGIN, run_check, None)
@@ -175,42 +171,6 @@ class MatteSelection(Gimp.PlugIn):  # type: ignore[misc]
                                   "2026")
         procedure.set_icon_file(Gio.File.new_for_path(str(ICON)))
         return procedure
-
-
-def add_arguments(procedure: Any) -> None:
-    """The arguments of plug-in-matte-selection; the dialog shows the same."""
-    def choice(name: str, label: str, blurb: str, default: str, options: list[tuple[str, str, str]]) -> None:
-        choices = Gimp.Choice.new()
-        for number, (nick, text, meaning) in enumerate(options):
-            choices.add(nick, number, text, meaning)
-        procedure.add_choice_argument(name, label, blurb, choices, default, GObject.ParamFlags.READWRITE)
-
-    choice("output", _("_Result"), _("What the matte becomes"), "mask", [
-        ("mask", _("Layer mask"), _("A mask on the selected layer; its pixels stay as they are")),
-        ("layer", _("New layer"), _("The subject alone, with clean edge colours; the layer it comes from is hidden")),
-        ("selection", _("Selection"), _("The matte becomes the selection")),
-        ("channel", _("Channel"), _("The matte becomes a channel")),
-    ])
-    choice("existing-mask", _("_Existing mask"), _("What happens to a mask that the layer has already"), "replace", [
-        ("replace", _("Replace"), _("The new mask takes its place")),
-        ("multiply", _("Multiply"), _("Only what both show remains visible")),
-        ("stop", _("Stop"), _("Nothing is done")),
-    ])
-    choice("selection-is", _("_Selection is"), _("How the selection is understood"), "box", [
-        ("box", _("A box around the subject"), _("Only its bounds count")),
-        ("outline", _("A rough outline of it"), _("Its shape counts, when it is not a rectangle")),
-    ])
-    choice("path-is", _("_Path's points are"), _("Whether the points of the selected path are clicks"), "unused", [
-        ("unused", _("Not used"), _("Paths do not matter")),
-        ("subject", _("On the subject"), _("Each point is on the subject")),
-        ("background", _("On the background"), _("Each point is on something else")),
-    ])
-    procedure.add_string_argument("words", _("_Words"), _("What the subject is, for example “the dog on the left”; a "
-                                                          "selection restricts where it is looked for"),
-                                  "", GObject.ParamFlags.READWRITE)
-    procedure.add_string_argument("model", _("M_odel"), _("The model's name: lite comes with the package; vit_b, vit_l "
-                                                          "and vit_h when their weights were fetched"),
-                                  "lite", GObject.ParamFlags.READWRITE)
 
 
 Gimp.main(MatteSelection.__gtype__, sys.argv)

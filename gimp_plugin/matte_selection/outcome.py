@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import pixels
+from arguments import Asked
 from gi.repository import Gegl, Gimp
-from subject import Asked
 from translation import _
 
 ALPHA_TYPES = {

@@ -4,31 +4,13 @@ from __future__ import annotations
 
 import base64
 import zlib
-from dataclasses import dataclass
 from typing import Any
 
 import pixels
+from arguments import Asked
 from gi.repository import Gimp
 from problem import Problem
 from translation import _
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What was asked for in the dialog or by the caller; the arguments of the procedure."""
-
-    output: str
-    existing_mask: str
-    selection_is: str
-    words: str
-    path_is: str
-    model: str
-
-    @classmethod
-    def of(cls, config: Any) -> Asked:
-        """The values of a procedure's configuration."""
-        return cls(*(config.get_property(name) or "" for name in
-                     ("output", "existing-mask", "selection-is", "words", "path-is", "model")))
 
 
 def layers_of(drawables: Any) -> list[Any]:
@@ -73,8 +55,8 @@ def prompt_of(image: Any, layer: Any, asked: Asked) -> dict[str, Any]:
     if points:
         prompt["points"] = points
         prompt["labels"] = [int(asked.path_is == "subject")] * len(points)
-    if asked.words.strip():
-        prompt["text"] = asked.words.strip()
+    if asked.words:
+        prompt["text"] = asked.words
     if not selected and "text" not in prompt and asked.path_is != "subject":
         prompt["box"] = [0, 0, width, height]
     return prompt

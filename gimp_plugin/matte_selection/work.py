@@ -7,8 +7,9 @@ from typing import Any
 import outcome
 import pixels
 import service
+from arguments import Asked
 from progress import Bar, counted
-from subject import Asked, check, prompt_of
+from subject import check, prompt_of
 from translation import _
 
 STAGES = {"load": (_("Loading the model…"), 0.0, 0.0), "encode": (_("Looking at the picture…"), 0.0, 0.6),
