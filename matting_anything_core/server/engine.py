@@ -35,12 +35,12 @@ class Engine:
     """The model and what it has made. All methods but `status`, `image` and `find` belong to the job thread."""
 
     def __init__(self, settings: Settings, model: MattingAnything | None = None) -> None:
-        """model: a loaded one to begin with; else settings.model is loaded when `load` is called or work comes."""
+        """model: a loaded one that is the service's own; else settings.model is loaded by `load` or when work comes."""
         self.settings = settings
         self.cache = Cache(settings.memory)
         self._name = settings.model if model is None else model.name
         self._default = self._name
-        self._model = model
+        self._own = self._model = model
 
     def load(self, name: str | None = None, progress: ProgressCallback | None = None) -> MattingAnything:
         """The model of that name (None: the service's own), loaded unless it is the one that is warm.
@@ -48,14 +48,19 @@ class Engine:
         One is kept: another one takes its place. Raises WeightsError, DeviceError.
         """
         name = self._default if name is None else name
-        if self._model is None or name != self._name:
-            if name not in (self._default, *catalogue.MODELS):
+        if self._model is not None and name == self._name:
+            return self._model
+        if name == self._default and self._own is not None:
+            self._model, self._name = self._own, name
+            return self._own
+        if name != self._default:
+            if name not in catalogue.MODELS:
                 raise WeightsError(f"there is no model {name[:80]!r}; this service has {', '.join(self.available())}")
-            if progress is not None:
-                progress("load", 0.0)
-            self._model = None  # before the other one takes memory
-            self._model = load_model(name, device=self.settings.device)
-            self._name = name
+            store.find(name)  # what is not installed must not cost the one that is warm
+        if progress is not None:
+            progress("load", 0.0)
+        self._model = None  # before the other one takes memory
+        self._model, self._name = load_model(name, device=self.settings.device), name
         return self._model
 
     def available(self) -> list[str]:
@@ -95,6 +100,8 @@ class Engine:
         model = self.load(ask.model, progress)
         model.check(image, [prompt for prompt in ask.prompts if prompt.text is None])  # before the long work
         embedding = self._embedding(key, image, model, progress)
+        if any(prompt.text is not None for prompt in ask.prompts):
+            progress("words", 0.0)
         if not ask.all_matches:
             found = matte(embedding, list(ask.prompts), model=model, device=self.settings.device,
                           guidance=ask.guidance, progress=progress)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import filelock
 import uvicorn
@@ -27,6 +28,9 @@ from .engine import Engine
 from .log import log, open_log
 from .settings import Settings
 
+if TYPE_CHECKING:
+    from ..model import MattingAnything
+
 STOP_PATIENCE = 10.0
 """Seconds after which a job that does not let itself be cancelled is left behind, with the process."""
 CONNECTIONS = 256
@@ -35,6 +39,7 @@ CONNECTIONS = 256
 def serve(
     settings: Settings,
     *,
+    model: MattingAnything | None = None,
     port: int = 0,
     log_to: str | None = None,
     force: bool = False,
@@ -42,8 +47,9 @@ def serve(
 ) -> None:
     """Serve until a signal, a client or idleness ends it.
 
-    port: 0 for any free one. log_to: a file, "-" for standard error, None for `server.log` in the runtime folder.
-    force: stop a service that runs already and take its place. ready: called once with the endpoint.
+    model: a loaded one to begin with, instead of settings.model. port: 0 for any free one. log_to: a file, "-" for
+    standard error, None for `server.log` in the runtime folder. force: stop a service that runs already and take its
+    place. ready: called once with the endpoint.
 
     Raises ServiceError: one runs already, the port is taken; WeightsError and DeviceError when the model cannot be
     loaded. Then nothing is left behind.
@@ -55,7 +61,7 @@ def serve(
         except OSError as error:
             raise ServiceError(f"the log {log_to!r} cannot be written: {error.strerror or error}") from None
         try:
-            engine = Engine(settings)
+            engine = Engine(settings, model)
             engine.load()
         except MattingError as error:
             log("cannot start", 40, kind=type(error).__name__, message=str(error))
@@ -102,7 +108,8 @@ def _lock(folder: Path, force: bool) -> Iterator[None]:
 @contextlib.contextmanager
 def _listening(port: int) -> Iterator[socket.socket]:
     """A socket bound to the port of 127.0.0.1. Raises ServiceError when it is taken."""
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # asyncio turns Nagle's algorithm off only where TCP is named; with it, answers would wait for 40 ms.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if sys.platform == "win32":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
