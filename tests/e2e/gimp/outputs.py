@@ -1,0 +1,233 @@
+"""Inside GIMP: the plug-in on every kind of image, layer, selection and result. test_outputs.py reads what it keeps."""
+
+import sys
+import traceback
+
+import numpy as np
+from gi.repository import Gegl, Gimp
+from inside import MATTE, call, keep, load, note, read, state, write
+
+BOX = (60, 20, 340, 480)
+"""x, y, width, height of the selection."""
+
+
+def photo(precision=None, base=None, selection=True):
+    """The picture as an image of a kind, its layer, and a rectangle selected in it."""
+    image = load("photo.png")
+    if precision is not None:
+        image.convert_precision(precision)
+    if base == "gray":
+        image.convert_grayscale()
+    if base == "indexed":
+        image.convert_indexed(Gimp.ConvertDitherType.NONE, Gimp.ConvertPaletteType.GENERATE, 128, False, False, "")
+    if selection:
+        image.select_rectangle(Gimp.ChannelOps.REPLACE, *BOX)
+    return image, image.get_layers()[0]
+
+
+def colours(layer):
+    """A layer's colours with as many bits as its image has, 8 or 16."""
+    eight = (Gimp.Precision.U8_LINEAR, Gimp.Precision.U8_NON_LINEAR, Gimp.Precision.U8_PERCEPTUAL)
+    return read(layer, "R'G'B' u8" if layer.get_image().get_precision() in eight else "R'G'B' u16", 3)
+
+
+def kept_mask(name, image, layer, **arguments):
+    """Matte one layer and keep its mask and the colours it was made of."""
+    sent = colours(layer)
+    _, x, y = layer.get_offsets()
+    status, message = call(image, [layer], **arguments)
+    mask = layer.get_mask()
+    keep(name, sent=sent, mask=np.zeros(0) if mask is None else read(mask, "Y float"))
+    note(name, status=status, message=message, offset=[x, y], editing=layer.get_edit_mask(), state=state(image),
+         selected=[one.get_name() for one in image.get_selected_layers()])
+
+
+def kinds():
+    """Colour modes and precisions."""
+    kept_mask("rgb", *photo())
+    kept_mask("gray", *photo(base="gray"))
+    kept_mask("indexed", *photo(base="indexed"))
+    kept_mask("linear8", *photo(Gimp.Precision.U8_LINEAR))
+    kept_mask("u16", *photo(Gimp.Precision.U16_NON_LINEAR))
+    kept_mask("float", *photo(Gimp.Precision.FLOAT_LINEAR))
+
+
+def places():
+    """Layers that are not where the canvas is."""
+    image, layer = photo()
+    layer.set_offsets(37, -21)
+    kept_mask("offset", image, layer)
+    image, layer = photo()
+    image.resize(380, 400, -50, -30)
+    image.select_rectangle(Gimp.ChannelOps.REPLACE, 10, 0, 340, 400)
+    kept_mask("larger", image, layer)
+    image, layer = photo()
+    layer.resize(330, 400, -80, -60)
+    kept_mask("smaller", image, layer)
+    image, layer = photo()
+    group = Gimp.GroupLayer.new(image, "group")
+    image.insert_layer(group, None, 0)
+    image.reorder_item(layer, group, 0)
+    kept_mask("group", image, group)
+    kept_mask("in_group", image, layer)
+
+
+def selections():
+    """Shapes of selections, as a box and as an outline, and none."""
+    image, layer = photo()
+    image.select_ellipse(Gimp.ChannelOps.REPLACE, *BOX)
+    keep("ellipse", selection=read(image.get_selection(), "Y u8"))
+    kept_mask("ellipse_box", image, layer)
+    kept_mask("ellipse_outline", image, layer, selection_is="outline")
+    Gimp.Selection.feather(image, 30)
+    _, _, x0, y0, x1, y1 = Gimp.Selection.bounds(image)
+    keep("feather", selection=read(image.get_selection(), "Y u8"), bounds=np.array([x0, y0, x1, y1]))
+    kept_mask("feather_box", image, layer)
+    kept_mask("feather_outline", image, layer, selection_is="outline")
+    kept_mask("rectangle_outline", *photo(), selection_is="outline")
+    kept_mask("none", *photo(selection=False))
+
+
+def path(image, numbers):
+    """Select a path with these corners."""
+    made = Gimp.Path.new(image, "clicks")
+    image.insert_path(made, None, 0)
+    controls = [value for x, y in numbers for value in (x, y) * 3]
+    made.stroke_new_from_points(Gimp.PathStrokeType.BEZIER, controls, False)
+    image.set_selected_paths([made])
+
+
+def clicks():
+    """Points of a path, alone and with a box."""
+    image, layer = photo(selection=False)
+    path(image, [(230, 120), (220, 400)])
+    kept_mask("points", image, layer, path_is="subject")
+    image, layer = photo()
+    path(image, [(370, 450)])
+    kept_mask("not_there", image, layer, path_is="background")
+
+
+def old_masks():
+    """A layer that has a mask already."""
+    ramp = np.tile(np.linspace(0, 1, 512, dtype=np.float32), (512, 1))
+    for policy in ("replace", "multiply", "stop"):
+        for name, precision in (("", None), ("_float", Gimp.Precision.FLOAT_LINEAR)):
+            image, layer = photo(precision)
+            mask = layer.create_mask(Gimp.AddMaskType.WHITE)
+            layer.add_mask(mask)
+            write(mask, "Y float", ramp)
+            keep(f"old_{policy}{name}", old=read(mask, "Y float"))
+            kept_mask(f"mask_{policy}{name}", image, layer, existing_mask=policy)
+    image, layer = photo()
+    mask = layer.create_mask(Gimp.AddMaskType.WHITE)
+    layer.add_mask(mask)
+    sent = colours(layer)
+    status, message = call(image, [mask])
+    keep("mask_itself", sent=sent, mask=read(layer.get_mask(), "Y float"))
+    note("mask_itself", status=status, message=message)
+
+
+def holes():
+    """A layer that is transparent in parts."""
+    alpha = np.full((512, 512), 255, np.uint8)
+    alpha[:, :100] = 0
+    alpha[:, 100:200] = np.linspace(0, 255, 100).astype(np.uint8)
+    for output in ("mask", "layer"):
+        image, layer = photo()
+        layer.add_alpha()
+        pixels = read(layer, "R'G'B'A u8", 4).copy()
+        pixels[..., 3] = alpha
+        write(layer, "R'G'B'A u8", pixels)
+        status, message = call(image, [layer], output=output)
+        made = image.get_layers()[0]
+        keep(f"holes_{output}", sent=pixels, mask=read(layer.get_mask(), "Y float") if output == "mask" else [],
+             made=read(made, "R'G'B'A u8", 4))
+        note(f"holes_{output}", status=status, message=message)
+
+
+def results():
+    """The other kinds of result."""
+    for name, arguments in (("", {}), ("_float", {"precision": Gimp.Precision.FLOAT_LINEAR}),
+                            ("_indexed", {"base": "indexed"}), ("_gray", {"base": "gray"})):
+        image, layer = photo(**arguments)
+        layer.set_offsets(20, 10)
+        sent = colours(layer)
+        status, message = call(image, [layer], output="layer")
+        made = image.get_layers()[0]
+        keep(f"layer{name}", sent=sent, made=read(made, "R'G'B'A float", 4))
+        note(f"layer{name}", status=status, message=message, title=made.get_name(), offset=list(made.get_offsets())[1:],
+             layers=len(image.get_layers()), below=layer.get_visible(), mask=made.get_mask() is not None)
+    for name, precision in (("", None), ("_u16", Gimp.Precision.U16_NON_LINEAR)):
+        image, layer = photo(precision)
+        layer.set_offsets(20, -10)
+        sent = colours(layer)
+        status, message = call(image, [layer], output="channel")
+        channel = image.get_channels()[0]
+        keep(f"channel{name}", sent=sent, stored=read(channel, "Y float" if precision else "Y' float"))
+        note(f"channel{name}", status=status, message=message, title=channel.get_name(),
+             selected=[one.get_name() for one in image.get_selected_layers()])
+        status, message = call(image, [layer], output="selection")
+        keep(f"selection{name}", sent=sent, selection=read(image.get_selection(), "Y float"))
+        note(f"selection{name}", status=status, message=message, channels=len(image.get_channels()),
+             selected=[one.get_name() for one in image.get_selected_layers()])
+
+
+def several():
+    """Two layers at once."""
+    image, layer = photo()
+    other = layer.copy()
+    image.insert_layer(other, None, 0)
+    other.set_offsets(30, 0)
+    sent = colours(layer)
+    status, message = call(image, [layer, other])
+    keep("several", sent=sent, first=read(layer.get_mask(), "Y float"), second=read(other.get_mask(), "Y float"))
+    note("several", status=status, message=message)
+
+
+def refusals():
+    """What cannot be done, and leaves everything as it is."""
+    def refused(name, image, drawables, **arguments):
+        before = state(image)
+        status, message = call(image, drawables, **arguments)
+        note(name, status=status, message=message, same=state(image) == before)
+
+    image, layer = photo()
+    layer.set_offsets(600, 0)
+    refused("beside", image, [layer])
+    image, layer = photo()
+    channel = Gimp.Channel.new(image, "spot", 512, 512, 50.0, Gegl.Color.new("red"))
+    image.insert_channel(channel, None, 0)
+    refused("channel_selected", image, [channel])
+    refused("no_model", image, [layer], model="vit_h")
+    refused("no_words", image, [layer], words="the astronaut")
+    refused("no_path", image, [layer], path_is="subject")
+    refused("nothing", image, [])
+    image, layer = photo()
+    image.select_ellipse(Gimp.ChannelOps.REPLACE, 60, 60, 8, 8)
+    Gimp.Selection.feather(image, 60)
+    refused("thin", image, [layer], selection_is="outline")
+
+
+def procedures():
+    """What GIMP tells others about the plug-in."""
+    for name in (MATTE, f"{MATTE}-last", f"{MATTE}-check"):
+        procedure = Gimp.get_pdb().lookup_procedure(name)
+        note(name, menus=procedure.get_menu_paths(), label=procedure.get_menu_label(), blurb=procedure.get_blurb(),
+             help=procedure.get_help(), arguments=[one.get_name() for one in procedure.get_arguments()])
+    image, layer = photo()
+    note("last", first=call(image, [layer], mode=Gimp.RunMode.WITH_LAST_VALS, output="mask"),
+         again=call(image, [layer], name=f"{MATTE}-last"), mask=layer.get_mask() is not None)
+    check = Gimp.get_pdb().lookup_procedure(f"{MATTE}-check")
+    result = check.run(check.create_config())
+    note("report", status=result.index(0).value_nick, report=result.index(1))
+
+
+for part in (kinds, places, selections, clicks, old_masks, holes, results, several, refusals, procedures):
+    try:
+        part()
+    except Exception:
+        traceback.print_exc()
+        note(f"{part.__name__} failed", error=traceback.format_exc())
+    for left in Gimp.get_images():
+        left.delete()
+sys.stdout.flush()

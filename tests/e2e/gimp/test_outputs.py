@@ -1,0 +1,215 @@
+"""The plug-in in a real GIMP, through the real service with `lite`, against `matte()` on the same pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from matting_anything_core import Prompt, load_model
+from matting_anything_core.result import Matte
+
+from .session import HERE, Finished, Session, results
+
+pytestmark = pytest.mark.timeout(900)
+BOX = (60.0, 20.0, 400.0, 500.0)
+"""The selection of outputs.py as left, top, right, bottom."""
+STEP = 1 / 255
+Run = tuple[Session, Finished, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def run(new_session: Callable[[str], Session]) -> Run:
+    session = new_session("outputs")
+    finished = session.run(HERE / "outputs.py", limit=600)
+    return session, finished, results(session)
+
+
+@pytest.fixture(scope="module")
+def expected() -> Callable[..., Matte]:
+    """`matte()` with the bundled model: (pixels, prompt) -> Matte."""
+    model = load_model("lite", device="cpu")
+
+    def make(pixels: np.ndarray[Any, Any], **prompt: Any) -> Matte:
+        return model.matte(model.embed(pixels), [Prompt(**prompt)])[0]
+
+    return make
+
+
+def arrays(run: Run, name: str) -> Any:
+    return np.load(run[0].folder / f"{name}.npz")
+
+
+def moved(box: tuple[float, ...], offset: tuple[int, int], size: tuple[int, ...]) -> tuple[float, ...]:
+    """A box of the image in the pixels of a layer, cut off at its edges."""
+    x, y = offset
+    return (max(box[0] - x, 0), max(box[1] - y, 0), min(box[2] - x, size[1]), min(box[3] - y, size[0]))
+
+
+def test_the_script_ran_to_its_end_and_only_the_service_is_left(run: Run) -> None:
+    _, finished, noted = run
+    assert finished.status == 0, finished.errors
+    assert not [name for name in noted if name.endswith(" failed")], noted
+    for complaint in ("CRITICAL", "Traceback", "crashed", "Warning: g_", "catalog directory"):
+        assert complaint not in finished.errors, finished.errors
+    assert len(finished.left) == 1, finished.left
+    assert "matting_anything_core.cli serve" in finished.left[0]
+
+
+@pytest.mark.parametrize("name", ["rgb", "gray", "indexed", "linear8", "u16", "float", "group", "in_group", "offset",
+                                  "smaller", "ellipse_box", "rectangle_outline"])
+def test_a_mask_is_the_matte(name: str, run: Run, expected: Callable[..., Matte]) -> None:
+    noted, kept = run[2][name], arrays(run, name)
+    assert (noted["status"], noted["message"]) == ("success", "")
+    box = moved(BOX, noted["offset"], kept["sent"].shape)
+    wanted = expected(kept["sent"], box=box).alpha
+    assert 0.1 < wanted.mean() < 0.9
+    assert np.abs(kept["mask"] - wanted).max() <= STEP
+    assert not noted["editing"], "the layer is to be painted on, not its mask"
+    assert noted["selected"] == ["group" if "group" in name else "Background"]
+
+
+def test_a_layer_larger_than_the_canvas_has_a_mask_of_its_own_size(run: Run, expected: Callable[..., Matte]) -> None:
+    kept = arrays(run, "larger")
+    assert run[2]["larger"]["offset"] == [-50, -30]
+    assert kept["mask"].shape == (512, 512)
+    wanted = expected(kept["sent"], box=(60, 30, 400, 430)).alpha
+    assert np.abs(kept["mask"] - wanted).max() <= STEP
+
+
+def test_without_a_selection_the_whole_layer_is_the_box(run: Run, expected: Callable[..., Matte]) -> None:
+    kept = arrays(run, "none")
+    assert np.abs(kept["mask"] - expected(kept["sent"], box=(0, 0, 512, 512)).alpha).max() <= STEP
+
+
+@pytest.mark.parametrize(("name", "shape"), [("ellipse_outline", "ellipse"), ("feather_outline", "feather")])
+def test_a_selection_may_be_an_outline(name: str, shape: str, run: Run, expected: Callable[..., Matte]) -> None:
+    kept = arrays(run, name)
+    wanted = expected(kept["sent"], mask=arrays(run, shape)["selection"]).alpha
+    assert np.abs(kept["mask"] - wanted).max() <= STEP
+    assert np.abs(kept["mask"] - arrays(run, name.replace("outline", "box"))["mask"]).max() > 0.5
+
+
+def test_a_feathered_selections_bounds_are_the_box(run: Run, expected: Callable[..., Matte]) -> None:
+    bounds, kept = arrays(run, "feather")["bounds"], arrays(run, "feather_box")
+    assert bounds[0] < BOX[0]
+    assert np.abs(kept["mask"] - expected(kept["sent"], box=bounds).alpha).max() <= STEP
+
+
+def test_points_of_a_path_are_clicks(run: Run, expected: Callable[..., Matte]) -> None:
+    kept = arrays(run, "points")
+    wanted = expected(kept["sent"], points=[(230, 120), (220, 400)]).alpha
+    assert np.abs(kept["mask"] - wanted).max() <= STEP
+    kept = arrays(run, "not_there")
+    wanted = expected(kept["sent"], box=BOX, points=[(370, 450)], labels=[0]).alpha
+    assert np.abs(kept["mask"] - wanted).max() <= STEP
+
+
+@pytest.mark.parametrize("name", ["", "_float"])
+def test_what_happens_to_an_old_mask(name: str, run: Run, expected: Callable[..., Matte]) -> None:
+    new = arrays(run, f"mask_replace{name}")
+    wanted = expected(new["sent"], box=BOX).alpha
+    assert np.abs(new["mask"] - wanted).max() <= STEP
+    old = arrays(run, f"old_multiply{name}")["old"]
+    assert np.abs(arrays(run, f"mask_multiply{name}")["mask"] - wanted * old).max() <= STEP
+    stopped = run[2][f"mask_stop{name}"]
+    assert stopped["status"] == "execution-error"
+    assert "has a mask already" in stopped["message"]
+    np.testing.assert_array_equal(arrays(run, f"mask_stop{name}")["mask"], arrays(run, f"old_stop{name}")["old"])
+
+
+def test_a_selected_mask_stands_for_its_layer(run: Run, expected: Callable[..., Matte]) -> None:
+    kept = arrays(run, "mask_itself")
+    assert run[2]["mask_itself"]["status"] == "success"
+    assert np.abs(kept["mask"] - expected(kept["sent"], box=BOX).alpha).max() <= STEP
+
+
+def test_a_transparent_layer_keeps_its_alpha_and_is_not_multiplied_twice(
+    run: Run, expected: Callable[..., Matte]
+) -> None:
+    kept = arrays(run, "holes_mask")
+    own = kept["sent"][..., 3] / 255
+    wanted = expected(kept["sent"], box=BOX).alpha  # holds the layer's own alpha
+    seen = kept["mask"] * own
+    assert np.abs(seen - wanted).max() <= STEP
+    soft = (own > 0.3) & (own < 0.7) & (kept["mask"] > 0.95)
+    assert soft.sum() > 1000, "inside the subject the mask is white, however transparent the layer is"
+    made = arrays(run, "holes_layer")["made"][..., 3] / 255
+    assert np.abs(made - wanted).max() <= STEP
+
+
+@pytest.mark.parametrize("name", ["", "_float", "_gray"])
+def test_a_new_layer_holds_the_clean_cut_out(name: str, run: Run, expected: Callable[..., Matte]) -> None:
+    noted, kept = run[2][f"layer{name}"], arrays(run, f"layer{name}")
+    assert (noted["status"], noted["layers"], noted["below"], noted["mask"]) == ("success", 2, False, False)
+    assert (noted["title"], noted["offset"]) == ("Background (matte)", [20, 10])
+    one = expected(kept["sent"], box=moved(BOX, (20, 10), (512, 512)))
+    made = kept["made"]
+    assert np.abs(made[..., 3] - one.alpha).max() <= STEP
+    seen = one.alpha > 0.02
+    colours = one.foreground @ np.float32([0.2126, 0.7152, 0.0722]) if name == "_gray" else one.foreground
+    got = made[..., 0] if name == "_gray" else made[..., :3]
+    assert np.abs(got - colours)[seen].max() <= (0.02 if name == "_gray" else STEP)
+
+
+def test_an_indexed_image_gets_its_layer_too(run: Run, expected: Callable[..., Matte]) -> None:
+    kept = arrays(run, "layer_indexed")
+    assert run[2]["layer_indexed"]["status"] == "success"
+    wanted = expected(kept["sent"], box=moved(BOX, (20, 10), (512, 512))).alpha
+    clear = (wanted < 0.1) | (wanted > 0.9)
+    assert np.abs(kept["made"][..., 3] - wanted)[clear].max() <= 0.15
+
+
+@pytest.mark.parametrize("name", ["", "_u16"])
+def test_selection_and_channel_lie_where_the_layer_is(name: str, run: Run, expected: Callable[..., Matte]) -> None:
+    kept = arrays(run, f"channel{name}")
+    alpha = expected(kept["sent"], box=moved(BOX, (20, -10), (512, 512))).alpha
+    wanted = np.zeros((512, 512), np.float32)
+    wanted[:502, 20:] = alpha[10:, :492]
+    assert np.abs(kept["stored"] - wanted).max() <= STEP
+    noted = run[2][f"channel{name}"]
+    assert (noted["title"], noted["selected"]) == ("Matte of Background", ["Background"])
+    # The selection was made of the same rectangle: the channel left it as it was.
+    assert np.abs(arrays(run, f"selection{name}")["selection"] - wanted).max() <= STEP
+    noted = run[2][f"selection{name}"]
+    assert (noted["status"], noted["channels"], noted["selected"]) == ("success", 1, ["Background"])
+
+
+def test_several_layers_get_a_mask_each(run: Run, expected: Callable[..., Matte]) -> None:
+    kept = arrays(run, "several")
+    assert run[2]["several"]["status"] == "success"
+    assert np.abs(kept["first"] - expected(kept["sent"], box=BOX).alpha).max() <= STEP
+    assert np.abs(kept["second"] - expected(kept["sent"], box=moved(BOX, (30, 0), (512, 512))).alpha).max() <= STEP
+
+
+@pytest.mark.parametrize(("name", "remedy"), [
+    ("beside", "select another layer"), ("channel_selected", "Select a layer"),
+    ("no_model", "matting-anything weights fetch vit_h"), ("no_words", "matting-anything weights fetch grounding"),
+    ("no_path", "Paths tool"), ("nothing", "Select one"), ("thin", "take the selection as a box"),
+])
+def test_what_cannot_be_done_is_told_and_changes_nothing(name: str, remedy: str, run: Run) -> None:
+    noted = run[2][name]
+    assert noted["status"] == "execution-error"
+    assert remedy in noted["message"]
+    assert noted["same"]
+
+
+def test_the_procedures_are_in_the_menus_and_documented(run: Run) -> None:
+    noted = run[2]
+    for name in ("plug-in-matte-selection", "plug-in-matte-selection-last"):
+        assert noted[name]["menus"] == ["<Image>/Select", "<Image>/Layer/Mask"]
+        assert len(noted[name]["help"]) > 50
+    assert noted["plug-in-matte-selection"]["arguments"] == [
+        "run-mode", "image", "drawables", "output", "existing-mask", "selection-is", "path-is", "words", "model"]
+    assert noted["last"] == {"first": ["success", ""], "again": ["success", ""], "mask": True}
+
+
+def test_check_setup_tells_what_a_helper_would_ask(run: Run) -> None:
+    report = run[2]["report"]["report"]
+    assert report.startswith("Everything is there")
+    for part in ("GIMP", str(run[0].folder / "python"), str(run[0].runtime), "torch", "protocol 1", '"lite"'):
+        assert part in report
+    endpoint = (run[0].runtime / "server.json").read_text()
+    assert endpoint.split('"token": "')[1].split('"')[0] not in report
