@@ -53,3 +53,10 @@ def _run(*command: str) -> None:
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-3000:]}")
+
+
+if __name__ == "__main__":
+    try:
+        print(f"a real GIMP is in {gimp_root()}")
+    except NoHost as why:
+        print(f"no real GIMP here, its tests will be skipped: {why}")
