@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from ..errors import CancelledError, MattingError
 from .jobs import Job, Jobs, QueueFull, Stopping
+from .log import log
 from .wire import Malformed, TooLarge
 
 ALIVE = 1.5
@@ -138,7 +140,9 @@ class Events(Response):
         if error is None:
             await line({"event": "done", **job.result.result()})
         else:
-            _, kind, message = explain(error, self._jobs.stopping)
+            status, kind, message = explain(error, self._jobs.stopping)
+            if status == 500:
+                log("failed", logging.ERROR, exc_info=error)
             await line({"event": "error", "kind": kind, "message": message})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import secrets
 import signal
@@ -64,14 +65,14 @@ def serve(
             engine = Engine(settings, model)
             engine.load()
         except MattingError as error:
-            log("cannot start", 40, kind=type(error).__name__, message=str(error))
+            log("cannot start", logging.ERROR, kind=type(error).__name__, message=str(error))
             raise
         mine = Endpoint(protocol=PROTOCOL, version=__version__, host=HOST, port=listener.getsockname()[1],
                         token=secrets.token_urlsafe(32), pid=os.getpid(), started=round(time.time(), 3))
         clean = asyncio.run(_serve(settings, engine, listener, mine, ready))
     if not clean:
         # The job thread sits in a computation that takes no orders; waiting for it would be for ever.
-        log("left a job behind", 40)
+        log("left a job behind", logging.ERROR)
         sys.stdout.flush()
         os._exit(1)
 

@@ -32,8 +32,8 @@ def call(client: Client, path: str, **headers: str | None) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("token", [None, "", "Bearer", "Bearer ", "Bearer wrong", "Basic TOKEN", "TOKEN", "Bearer TOKENx",
-                                   "Bearer xTOKEN", "Bearer \u00e4"])
+@pytest.mark.parametrize("token", [None, "", "Bearer", "Bearer ", "Bearer wrong", "Basic TOKEN", "TOKEN",
+                                   "Bearer TOKENx", "Bearer xTOKEN", "Bearer \u00e4"])
 def test_no_one_without_the_token(client: Client, path: str, token: str | None) -> None:
     given = token if token is None else token.replace("TOKEN", client.endpoint.token)
     status, text = call(client, path, Authorization=given)
