@@ -6,18 +6,22 @@ import { describe } from "../../comfy_nodes/web/js/status.js";
 import { emptyPrompt } from "../../comfy_nodes/web/js/text.js";
 
 const en = wordsFor("en");
-const de = wordsFor("de");
+const others = ["de", "fr"];
 
-test("German has every text that English has, with the same places to fill", () => {
-  assert.deepEqual(Object.keys(de), Object.keys(en));
-  assert.equal(de.helpLines.length, en.helpLines.length);
-  const places = (text) => [...String(text).matchAll(/\{\w+\}/g)].map(([place]) => place).sort();
-  for (const name of Object.keys(en)) assert.deepEqual(places(de[name]), places(en[name]), name);
-});
+for (const language of others) {
+  test(`${language} has every text that English has, with the same places to fill`, () => {
+    const words = wordsFor(language);
+    assert.notEqual(words, en);
+    assert.deepEqual(Object.keys(words), Object.keys(en));
+    assert.equal(words.helpLines.length, en.helpLines.length);
+    const places = (text) => [...String(text).matchAll(/\{\w+\}/g)].map(([place]) => place).sort();
+    for (const name of Object.keys(en)) assert.deepEqual(places(words[name]), places(en[name]), name);
+  });
+}
 
 test("a locale that is not there falls back to English", () => {
-  assert.equal(wordsFor("de-AT"), de);
-  for (const locale of ["fr", "zh-TW", "", undefined]) assert.equal(wordsFor(locale), en);
+  assert.equal(wordsFor("fr-CA"), wordsFor("fr"));
+  for (const locale of ["zh-TW", "constructor", "", undefined]) assert.equal(wordsFor(locale), en);
   assert.equal(fill("{a} {b}", { a: 1, b: 0 }), "1 0");
 });
 

@@ -23,7 +23,7 @@ QUARTERS = {(80, 60): (200, 0, 0), (240, 60): (0, 150, 0), (80, 180): (0, 0, 200
 
 
 def frontends() -> dict[str, Path]:
-    """The frontends at hand: version -> static folder; those in COMFYUI_FRONTENDS (pip --target folders) and the installed."""
+    """version -> static folder: the frontends in COMFYUI_FRONTENDS (folders of pip --target), and the installed one."""
     roots = [Path(path) for path in os.environ.get("COMFYUI_FRONTENDS", "").split(os.pathsep) if path]
     spec = importlib.util.find_spec("comfyui_frontend_package")
     if spec and spec.origin:
@@ -82,8 +82,9 @@ def picture(size: tuple[int, int], turned: bool = False) -> Image.Image:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    from page import CHROMIUM_FLAGS
     from playwright.sync_api import sync_playwright
+
+    from .page import CHROMIUM_FLAGS
 
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=CHROMIUM_FLAGS)
@@ -94,7 +95,7 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="session", params=sorted(FRONTENDS) or ["none"])
 def frontend(request: pytest.FixtureRequest, files: Path) -> Iterator[Any]:
     """The test server with one version of the frontend."""
-    from frontend_server import FrontendServer
+    from .frontend_server import FrontendServer
 
     info = object_info()
     info["LoadImage"]["input"]["required"]["image"][0] = ["cat.png", "sub folder/square.png"]
@@ -126,7 +127,7 @@ def editor(opened: Any) -> Iterator[Any]:
 
 @contextmanager
 def open_page(browser: Any, frontend: Any, renderer: str, locale: str = "en", **options: Any) -> Iterator[Any]:
-    from page import LOADED, EditorPage
+    from .page import LOADED, EditorPage
 
     frontend.settings.clear()
     frontend.settings |= {

@@ -6,6 +6,7 @@ test_recording.py compares with a real server; `send` speaks the real server's w
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
@@ -52,7 +53,8 @@ FIXED: dict[str, Any] = {
 class FrontendServer:
     """Serves one frontend package's `static` folder and the pack's `web` folder; context manager.
 
-    files: a folder with `input`, `output` and `temp`, as ComfyUI's. settings: those of the only user, changed by the page.
+    files: a folder with `input`, `output` and `temp`, as ComfyUI's.
+    settings: those of the only user, changed by the page.
     """
 
     def __init__(self, static: Path, web: Path, object_info: dict[str, Any], files: Path) -> None:
@@ -62,7 +64,8 @@ class FrontendServer:
         self.queued: list[dict[str, Any]] = []
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-        self.server = uvicorn.Server(uvicorn.Config(self.app(), log_level="warning", lifespan="off", timeout_graceful_shutdown=1))
+        config = uvicorn.Config(self.app(), log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
+        self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.listener]}, daemon=True)
 
     def __enter__(self) -> FrontendServer:
@@ -78,8 +81,6 @@ class FrontendServer:
 
     def send(self, kind: str, data: dict[str, Any]) -> None:
         """Send every open page a message, as the real server does while a graph runs."""
-        import asyncio
-
         for client, loop in list(self.sockets):
             message = client.send_text(json.dumps({"type": kind, "data": data}))
             asyncio.run_coroutine_threadsafe(message, loop).result(10)
@@ -106,8 +107,6 @@ class FrontendServer:
         )
 
     async def socket(self, client: WebSocket) -> None:
-        import asyncio
-
         await client.accept()
         entry = (client, asyncio.get_running_loop())
         self.sockets.append(entry)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from playwright.sync_api import Locator, Page
+from PIL import Image
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
 
 CHROMIUM_FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -27,8 +31,8 @@ def workflow(prompt: str = "", source: str = "LoadImage", picture: str = "cat.pn
         "widgets_values": [prompt],
     }  # fmt: skip
     return {
-        "last_node_id": 2, "last_link_id": 1, "nodes": [load, editor], "links": [[1, 1, 0, 2, 0, "IMAGE"]], "groups": [],
-        "config": {}, "extra": {"ds": {"scale": 1, "offset": [60, 40]}}, "version": 0.4,
+        "last_node_id": 2, "last_link_id": 1, "nodes": [load, editor], "links": [[1, 1, 0, 2, 0, "IMAGE"]],
+        "groups": [], "config": {}, "extra": {"ds": {"scale": 1, "offset": [60, 40]}}, "version": 0.4,
     }  # fmt: skip
 
 
@@ -91,20 +95,16 @@ class EditorPage:
         if modifier:
             self.page.keyboard.up(modifier)
 
-    def drag(self, start: tuple[float, float], end: tuple[float, float], size: tuple[int, int], button: Any = "left") -> None:
+    def drag(self, start: tuple[float, float], end: tuple[float, float], size: tuple[int, int]) -> None:
         self.page.mouse.move(*self.at(*start, size))
-        self.page.mouse.down(button=button)
+        self.page.mouse.down()
         middle = ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2)
         self.page.mouse.move(*self.at(*middle, size))
         self.page.mouse.move(*self.at(*end, size))
-        self.page.mouse.up(button=button)
+        self.page.mouse.up()
 
     def colour(self, x: float, y: float, size: tuple[int, int]) -> tuple[int, int, int]:
         """The colour that the page shows at a point of the picture."""
-        import io
-
-        from PIL import Image
-
         px, py = self.at(x, y, size)
         shot = Image.open(io.BytesIO(self.page.screenshot())).convert("RGB")
         ratio = self.page.evaluate("window.devicePixelRatio")

@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 import pytest
-from conftest import QUARTERS, SIZE
-from page import EditorPage, workflow
+
+from .conftest import QUARTERS, SIZE
+from .page import EditorPage, workflow
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -23,7 +24,7 @@ def ready(editor: EditorPage) -> EditorPage:
 def near(got: Any, wanted: Any, reach: float = 1) -> bool:
     """Whether coordinates agree to a pixel: the mouse has whole pixels of the screen."""
     if isinstance(wanted, list):
-        return isinstance(got, list) and len(got) == len(wanted) and all(near(a, b, reach) for a, b in zip(got, wanted, strict=True))
+        return len(got) == len(wanted) and all(near(a, b, reach) for a, b in zip(got, wanted, strict=True))
     return abs(got - wanted) <= reach
 
 
@@ -209,7 +210,8 @@ def test_copies_of_a_node_are_edited_apart(ready: EditorPage) -> None:
 
 
 def test_an_older_version_is_read_and_brought_up_to_date(editor: EditorPage) -> None:
-    old = {"boxes": [[20, 30, 150, 200]], "points": [[80, 100], [90, 110]], "labels": [1, 0], "width": 320, "height": 240}
+    points = {"points": [[80, 100], [90, 110]], "labels": [1, 0]}
+    old = {"boxes": [[20, 30, 150, 200]], **points, "width": 320, "height": 240}
     editor.load(workflow(json.dumps(old)))
     editor.wait_for_picture(*SIZE)
     assert editor.prompt() == {

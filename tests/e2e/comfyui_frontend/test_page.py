@@ -5,21 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import SIZE, open_page
-from page import workflow
+
+from .conftest import SIZE, open_page
+from .page import workflow
 
 pytestmark = pytest.mark.timeout(180)
 
 
-def test_in_german(browser: Any, frontend: Any, renderer: str) -> None:
-    with open_page(browser, frontend, renderer, locale="de") as german:
-        german.load(workflow())
-        german.wait_for_picture(*SIZE)
-        assert "ziehe einen Rahmen" in german.status
-        assert german.tool("undo").get_attribute("aria-label") == "Rückgängig (Strg+Z)"
-        assert german.canvas.get_attribute("aria-label") == "Bild mit der Auswahl"
-        german.click(100, 100, SIZE)
-        assert german.status == "Objekt 1 von 1 · Punkt 100, 100: auf dem Objekt"
+def test_in_french(browser: Any, frontend: Any, renderer: str) -> None:
+    with open_page(browser, frontend, renderer, locale="fr") as french:
+        french.load(workflow())
+        french.wait_for_picture(*SIZE)
+        assert "tracez un cadre" in french.status
+        assert french.tool("undo").get_attribute("aria-label") == "Annuler (Ctrl+Z)"
+        assert french.canvas.get_attribute("aria-label") == "Image avec la sélection"
+        french.click(100, 100, SIZE)
+        assert french.status == "Objet 1 sur 1 · Point 100, 100 : sur l’objet"
 
 
 def test_on_a_screen_with_twice_the_pixels(browser: Any, frontend: Any, renderer: str) -> None:
