@@ -163,10 +163,14 @@ def running() -> Service | None:
         endpoint = json.loads((runtime_folder() / "server.json").read_text(encoding="utf-8"))
         port, token = int(endpoint["port"]), str(endpoint["token"])
         status = _status(port, token)
+        process = endpoint.get("pid")
     except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException):
         return None
     if status is None:
         return None
+    if (status.get("error") or {}).get("kind") == "Unauthorized":
+        raise Problem(_("The running service does not take the token of {file}. End the process {process}, delete that "
+                        "file and try again.").format(file=runtime_folder() / "server.json", process=process))
     if status.get("protocol") != PROTOCOL:
         raise Problem(_("The running service speaks version {theirs} of the protocol, this plug-in version {ours}. "
                         "End it with “{stop}”, then run “{command}”.").format(
@@ -176,11 +180,11 @@ def running() -> Service | None:
 
 
 def _status(port: int, token: str) -> dict[str, Any] | None:
-    """What the service says about itself; None when that is no service, or one that another token opens."""
+    """What the service says about itself, or the error it answers with; None when that is no service."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=QUICK)
     try:
         connection.request("GET", "/v1/status", headers={"Authorization": f"Bearer {token}"})
         answer = connection.getresponse()
-        return _json(answer) or None if answer.status == 200 else None
+        return _json(answer) or None if answer.status in (200, 401) else None
     finally:
         connection.close()

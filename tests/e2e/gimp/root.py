@@ -20,13 +20,15 @@ class NoHost(Exception):
 def gimp_root() -> Path:
     """The folder: $MATTING_ANYTHING_GIMP_ROOT, or one below ~/.cache; made when it is not there.
 
-    Raises NoHost where that cannot be: without root's rights, without debootstrap or unshare, off Linux.
+    Raises NoHost where that cannot be: without root's rights, namespaces, debootstrap or Debian's servers.
     """
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         raise NoHost("a root folder needs root's rights (chroot, mount)")
     for tool in ("unshare", "chroot"):
         if shutil.which(tool) is None:
             raise NoHost(f"{tool} is not installed")
+    if subprocess.run(["unshare", "--mount", "--pid", "--fork", "true"], capture_output=True, check=False).returncode:
+        raise NoHost("this machine allows no namespaces (unshare --mount --pid)")
     given = os.environ.get("MATTING_ANYTHING_GIMP_ROOT")
     root = Path(given) if given else Path.home() / ".cache" / "matting_anything_tests" / "gimp-trixie"
     ready = root / READY
@@ -52,7 +54,8 @@ def _make(root: Path) -> None:
 def _run(*command: str) -> None:
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-3000:]}")
+        said = " / ".join(done.stdout.strip().splitlines()[-3:])
+        raise NoHost(f"{command[0]} failed (exit status {done.returncode}): {said}")
 
 
 if __name__ == "__main__":
