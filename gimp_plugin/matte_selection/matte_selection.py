@@ -112,8 +112,8 @@ def _failed(procedure: Any, text: str) -> Any:
 
 def _unforeseen(error: Exception) -> str:
     traceback.print_exc()
-    return _("Something went wrong that was not foreseen: {error}. The image is unchanged. Please report this, with "
-             "what “Check Setup” says.").format(error=f"{type(error).__name__}: {error}")
+    return _("Something went wrong that was not foreseen: {error}. Please report this, with what “Check Setup” says.") \
+        .format(error=f"{type(error).__name__}: {error}")
 
 
 class MatteSelection(Gimp.PlugIn):  # type: ignore[misc]

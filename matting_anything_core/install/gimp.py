@@ -99,7 +99,7 @@ def install(profile: Profile, python: Path) -> list[str]:
     """
     source = host_files("gimp_plugin") / NAME
     settings = _read(profile.settings)
-    before = (profile.plugin / f"{NAME}.py").exists()
+    before = profile.plugin.exists()
     put_folder(source, profile.plugin)
     main = profile.plugin / f"{NAME}.py"
     main.chmod(main.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)  # else GIMP skips it without a word
