@@ -18,9 +18,10 @@ noted = {}
 def note(name, **what):
     """Write something down for the test; at once, whatever happens next."""
     noted[name] = what
-    with open(f"{FOLDER}/results.json.tmp", "w") as file:
+    path = f"{FOLDER}/{os.environ.get('RESULTS', 'results')}.json"
+    with open(f"{path}.tmp", "w") as file:
         json.dump(noted, file)
-    os.replace(f"{FOLDER}/results.json.tmp", f"{FOLDER}/results.json")
+    os.replace(f"{path}.tmp", path)
 
 
 def load(name):

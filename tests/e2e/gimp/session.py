@@ -19,6 +19,7 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).resolve().parent
 PLUGIN = HERE.parents[2] / "gimp_plugin" / "matte_selection"
@@ -103,14 +104,20 @@ class Session:
         processes = [line.strip() for line in left.read_text().splitlines()] if left.exists() else []
         return Finished(process.returncode, output, "\n".join(lines), [line for line in processes if line])
 
-    def run(self, script: Path, *, limit: float = 240, **more: str) -> Finished:
-        """Run a script in GIMP's own Python; it may import from inside.py."""
+    def run(self, script: Path, *, limit: float = 240, copies: int = 1, **more: str) -> Finished:
+        """Run a script in GIMP's own Python; it may import from inside.py.
+
+        copies: GIMPs that do so at the same time, each noting its results in results.json, results1.json …
+        """
         for file in (HERE / "inside.py", script):
             shutil.copy(file, self.folder)
         code = f"import runpy, sys; sys.path.insert(0, {str(self.folder)!r}); " \
                f"runpy.run_path({str(self.folder / script.name)!r})"
-        return self.enter(["gimp-console-3.0", "-i", "--no-splash", "--quit", "--batch-interpreter=python-fu-eval",
-                           "-b", code], limit=limit, **more)
+        command = ["gimp-console-3.0", "-i", "--no-splash", "--quit", "--batch-interpreter=python-fu-eval", "-b", code]
+        if copies > 1:
+            others = "".join(f'RESULTS=results{number} "$@" & ' for number in range(1, copies))
+            command = ["sh", "-c", f'{others} "$@"; wait', "sh", *command]
+        return self.enter(command, limit=limit, **more)
 
     def drive(self, script: Path, *, limit: float = 240, **more: str) -> Finished:
         """Run a script beside GIMP's window; it may import from window.py."""
@@ -142,7 +149,7 @@ def open_session(root: Path, folder: Path, *, plugin: Path = PLUGIN) -> Session:
     return session
 
 
-def results(session: Session) -> dict[str, dict[str, object]]:
-    """What the script noted with `note(name, …)`."""
-    file = session.folder / "results.json"
+def results(session: Session, number: str = "") -> dict[str, Any]:
+    """What the script noted with `note(name, …)`, in one GIMP of perhaps several."""
+    file = session.folder / f"results{number}.json"
     return json.loads(file.read_text()) if file.exists() else {}
