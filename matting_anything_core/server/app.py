@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import mimetypes
 import os
 import time
 from collections.abc import Callable
@@ -38,6 +39,7 @@ from .settings import Settings
 
 T = TypeVar("T")
 PAGE = Path(__file__).parent / "page"
+mimetypes.add_type("text/javascript", ".js")  # what Windows' registry says may differ, and browsers would refuse it
 DECODERS = 2
 """Pictures that are read or written at once, besides the job that runs."""
 

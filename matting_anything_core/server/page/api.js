@@ -1,0 +1,81 @@
+// The protocol of the service, as far as the page uses it (docs/service.md).
+
+/** What the service refused, with its own words. status: 0 when nobody answered. */
+export class ServiceError extends Error {
+  constructor(status, kind, message) {
+    super(message);
+    this.status = status;
+    this.kind = kind;
+  }
+}
+
+const NOBODY = "The service does not answer. Start it again: matting-anything serve --open";
+const NO_TOKEN = "This page was opened without its token, or the service was started anew. "
+  + "Open the address that matting-anything serve prints.";
+
+/** The token: from the address, which must not keep it, else what this tab was given before. */
+function token() {
+  const given = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (given) {
+    sessionStorage.setItem("token", given);
+    history.replaceState(null, "", location.pathname);
+  }
+  return sessionStorage.getItem("token") ?? "";
+}
+
+async function call(method, path, options = {}) {
+  let answer;
+  try {
+    answer = await fetch(path, {
+      method, ...options, headers: { Authorization: `Bearer ${token()}`, ...options.headers },
+    });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ServiceError(0, "NobodyThere", NOBODY);
+  }
+  if (answer.ok) return answer;
+  const { error } = await answer.json().catch(() => ({ error: { kind: "", message: answer.statusText } }));
+  throw new ServiceError(answer.status, error.kind, answer.status === 401 ? NO_TOKEN : error.message);
+}
+
+/** What the service is and has. */
+export async function status() {
+  return (await call("GET", "/v1/status")).json();
+}
+
+/** Upload a picture file; gives {image, width, height}. */
+export async function upload(file, signal) {
+  return (await call("POST", "/v1/images", { body: file, headers: { "Content-Type": file.type }, signal })).json();
+}
+
+/** Matte one prompt; `progress(event)` hears of queue and stages. Aborting the signal cancels it there as well. */
+export async function matte(image, prompt, model, progress, signal) {
+  const answer = await call("POST", `/v1/images/${image}/mattes`, {
+    body: JSON.stringify({ prompts: [prompt], model }), signal,
+    headers: { "Content-Type": "application/json", Accept: "application/x-ndjson" },
+  });
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) break;
+      const lines = (rest + value).split("\n");
+      rest = lines.pop();
+      for (const line of lines) {
+        const event = JSON.parse(line);
+        if (event.event === "done") return event.mattes[0];
+        if (event.event === "error") throw new ServiceError(200, event.kind, event.message);
+        progress(event);
+      }
+    }
+  } catch (error) {
+    if (error instanceof ServiceError || error.name === "AbortError") throw error;
+  }
+  throw new ServiceError(0, "NobodyThere", NOBODY);
+}
+
+/** An output of a matte: alpha, mask, foreground or cutout. */
+export async function pixels(matte, output, format, signal) {
+  return call("GET", `/v1/mattes/${matte}/${output}?format=${format}`, { signal });
+}

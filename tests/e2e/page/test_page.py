@@ -1,0 +1,245 @@
+"""The page in a real browser (Chromium), with the real service and the bundled model."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from server.service import Client, in_a_process, until
+
+from matting_anything_core import matte, read_image
+from matting_anything_core.assets import DEMO_BOX, demo_picture
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync"]
+SHOTS = os.environ.get("MATTING_ANYTHING_SCREENSHOTS")
+"""A folder for pictures of the page, for those who want to look at it."""
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium; apt-get install chromium")
+PATIENCE = 60_000  # milliseconds; for a stalled machine
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    folder = tmp_path_factory.mktemp("page") / "runtime"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MATTING_ANYTHING_RUNTIME", str(folder))
+        with in_a_process(folder) as (_, client):
+            yield client
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Any, client: Client) -> Iterator[Any]:
+    """The page as `serve --open` opens it; what goes wrong in its scripts fails the test."""
+    page = browser.new_page(viewport={"width": 1100, "height": 900})
+    wrong: list[str] = []
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.on("console", lambda message: wrong.append(message.text) if "Content Security" in message.text else None)
+    page.set_default_timeout(PATIENCE)
+    page.goto(f"{client.endpoint.url}/#token={client.endpoint.token}")
+    yield page
+    page.close()
+    assert wrong == []
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pictures") / "astronaut.jpg"
+    path.write_bytes(demo_picture())
+    return path
+
+
+def shot(page: Any, name: str) -> None:
+    if SHOTS:
+        page.screenshot(path=Path(SHOTS) / f"{name}.png", full_page=True)
+
+
+def says(page: Any, words: str) -> None:
+    sync_api.expect(page.locator("#message")).to_contain_text(re.compile(words), timeout=PATIENCE)
+
+
+def place(page: Any, x: float, y: float) -> tuple[float, float]:
+    """A pixel of the picture (512 x 512) on the screen."""
+    rect = page.locator("#stage").bounding_box()
+    return rect["x"] + x * rect["width"] / 512, rect["y"] + y * rect["height"] / 512
+
+
+def drag(page: Any, box: tuple[float, ...]) -> None:
+    page.mouse.move(*place(page, box[0], box[1]))
+    page.mouse.down()
+    page.mouse.move(*place(page, box[2] - 20, box[3] - 20))
+    page.mouse.move(*place(page, box[2], box[3]))
+    page.mouse.up()
+
+
+def canvas(page: Any) -> np.ndarray:
+    """What the canvas shows, uint8 H×W×3."""
+    address = page.evaluate("document.getElementById('stage').toDataURL()")
+    return read_image(base64.b64decode(address.partition(",")[2])).rgb
+
+
+def saved(page: Any, button: str, folder: Path) -> Any:
+    with page.expect_download() as download:
+        page.click(button)
+    path = folder / download.value.suggested_filename
+    download.value.save_as(path)
+    return path
+
+
+def test_from_picture_to_cutout(page: Any, photo: Path, tmp_path: Path) -> None:
+    says(page, "^$")
+    shot(page, "1-begin")
+    page.set_input_files("#file", photo)
+    says(page, "512 × 512 pixels. Mark the object")
+    assert page.locator("#drop").is_hidden()
+    shot(page, "2-opened")
+    drag(page, DEMO_BOX)
+    says(page, "Done")
+    shot(page, "3-cutout")
+    # What is shown where the wall was is the checkerboard.
+    wall = canvas(page)[150:300, 420:500].reshape(-1, 3)
+    assert {tuple(colour) for colour in wall.tolist()} <= {(255, 255, 255), (203, 208, 211)}
+    path = saved(page, "#save-alpha", tmp_path)
+    assert path.name == "astronaut-alpha.png"
+    # The box is that of the screen's whole pixels, so nearly the one that was meant.
+    truth = matte(photo, DEMO_BOX).alpha
+    assert np.abs(read_image(path).rgb[..., 0] / 255 - truth).mean() < 0.01
+    cutout = read_image(saved(page, "#save-cutout", tmp_path))
+    assert cutout.alpha is not None
+    assert np.abs(cutout.alpha / 255 - truth).mean() < 0.01
+    page.check("input[value=alpha]")
+    np.testing.assert_array_equal(canvas(page)[300:310, 200:210] > 200, True)
+    shot(page, "4-alpha")
+
+
+def asked(page: Any, action: Callable[[], None]) -> Any:
+    """The prompt that an action on the page asks for; waits until its matte is there."""
+    with page.expect_request(lambda request: request.url.endswith("/mattes")) as request:
+        action()
+    says(page, "Done")
+    return request.value.post_data_json["prompts"][0]
+
+
+def test_points_correct_and_can_be_taken_back(page: Any, photo: Path) -> None:
+    page.set_input_files("#file", photo)
+    says(page, "Mark the object")
+    first = asked(page, lambda: page.mouse.click(*place(page, 220, 300)))
+    second = asked(page, lambda: page.mouse.click(*place(page, 480, 30), button="right"))
+    shot(page, "5-points")
+    assert first["labels"] == [1]
+    assert second["labels"] == [1, 0]
+    np.testing.assert_allclose(second["points"], [[220, 300], [480, 30]], atol=2)
+    assert asked(page, lambda: page.click("#undo")) == first
+    page.click("#clear")
+    assert page.locator("#save-cutout").is_disabled()
+    page.keyboard.down("Shift")
+    page.mouse.click(*place(page, 480, 30))
+    page.keyboard.up("Shift")
+    says(page, "belongs to the object")
+
+
+def test_with_keys_alone(page: Any, photo: Path) -> None:
+    page.set_input_files("#file", photo)
+    says(page, "Mark the object")
+    assert page.evaluate("document.activeElement.id") == "stage"
+    for keys in (["ArrowLeft"] * 16, ["ArrowUp"] * 18, ["b"], ["ArrowRight"] * 26, ["ArrowDown"] * 36):
+        for key in keys:
+            page.keyboard.press(key)
+    shot(page, "6-keys")
+    page.keyboard.press("b")
+    says(page, "Done")
+    page.keyboard.press("Enter")
+    says(page, "Done")
+    page.keyboard.press("Backspace")
+    says(page, "Done")
+    page.keyboard.press("Escape")
+    assert page.locator("#undo").is_disabled()
+
+
+def test_errors_are_told(page: Any, photo: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    page.set_input_files("#file", tmp_path / "broken.png")
+    says(page, "cannot be read as a picture")
+    assert page.locator("#message.wrong").count() == 1
+    (tmp_path / "text.txt").write_text("x")
+    page.set_input_files("#file", tmp_path / "text.txt")
+    says(page, "wanted is a PNG, JPEG or WebP")
+    shot(page, "7-error")
+    page.set_input_files("#file", photo)
+    says(page, "Mark the object")
+
+
+def test_a_picture_that_the_service_forgot_is_uploaded_again(page: Any, photo: Path, client: Client) -> None:
+    page.set_input_files("#file", photo)
+    says(page, "Mark the object")
+    assert client("DELETE", f"/v1/images/{hashlib.sha256(photo.read_bytes()).hexdigest()}").status_code == 204
+    drag(page, DEMO_BOX)
+    says(page, "Done")
+
+
+def test_a_newer_mark_cancels_the_older_one(page: Any, photo: Path, client: Client) -> None:
+    page.set_input_files("#file", photo)
+    says(page, "Mark the object")
+    drag(page, DEMO_BOX)
+    drag(page, (100, 60, 400, 500))
+    says(page, "Done")
+    until(lambda: client.status()["queue"] == {"running": 0, "waiting": 0, "limit": 16})
+
+
+def test_without_the_token_it_says_what_to_do(browser: Any, client: Client) -> None:
+    page = browser.new_context().new_page()
+    page.goto(client.endpoint.url)
+    says(page, "Open the address that matting-anything serve prints")
+    page.close()
+
+
+def test_the_token_does_not_stay_in_the_address(page: Any, client: Client) -> None:
+    says(page, "^$")
+    assert page.url == client.endpoint.url + "/"
+    page.reload()
+    sync_api.expect(page.locator("#service")).to_contain_text("lite", timeout=PATIENCE)
+
+
+def test_another_site_cannot_use_the_service(browser: Any, client: Client, photo: Path) -> None:
+    """A page of another origin, with the token even: its requests are refused, and it reads no answer."""
+    page = browser.new_context().new_page()
+    page.route("http://evil.example/", lambda route: route.fulfill(body="<h1>evil</h1>", content_type="text/html"))
+    page.goto("http://evil.example/")
+    result = page.evaluate(f"""async () => {{
+        try {{ const r = await fetch("{client.endpoint.url}/v1/status",
+            {{headers: {{Authorization: "Bearer {client.endpoint.token}"}}}}); return r.status }}
+        catch (e) {{ return String(e) }} }}""")
+    assert "Failed to fetch" in result
+    page.close()
+
+
+def test_a_service_that_stops_is_told(browser: Any, photo: Path, tmp_path: Path,
+                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MATTING_ANYTHING_RUNTIME", str(tmp_path / "own"))
+    with in_a_process(tmp_path / "own") as (process, client):
+        page = browser.new_page()
+        page.goto(f"{client.endpoint.url}/#token={client.endpoint.token}")
+        page.set_input_files("#file", photo)
+        says(page, "Mark the object")
+        process.kill()
+        process.wait()
+        page.mouse.click(*place(page, 220, 300))
+        says(page, "Start it again: matting-anything serve --open")
+        page.close()
