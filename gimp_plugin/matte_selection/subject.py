@@ -33,9 +33,31 @@ def check(layers: list[Any], asked: Asked) -> None:
     for layer in layers:
         if layer.get_width() * layer.get_height() == 0:
             raise Problem(_("The layer “{name}” is empty.").format(name=layer.get_name()))
+        if layer.is_floating_sel():
+            raise Problem(_("“{name}” is a floating selection. Anchor it (Layer > Anchor Layer) and try again.")
+                          .format(name=layer.get_name()))
+        if asked.output in ("mask", "layer") and _is_locked(layer, asked.output):
+            raise Problem(_("The pixels of “{name}” are locked. Unlock them in the Layers dialog, or choose another "
+                            "kind of result.").format(name=layer.get_name()))
         if asked.output == "mask" and asked.existing_mask == "stop" and layer.get_mask() is not None:
             raise Problem(_("The layer “{name}” has a mask already. Choose “replace” or “multiply”, or another kind of "
                             "result.").format(name=layer.get_name()))
+
+
+def _is_locked(layer: Any, output: str) -> bool:
+    """Whether GIMP would end this process for writing: a lock holds for all below it, and a group for what is in it.
+
+    A new layer is written beside the layer, so that only locks above count.
+    """
+    def below(item: Any) -> bool:
+        return item.get_lock_content() or (item.is_group() and any(below(child) for child in item.get_children()))
+
+    above = layer.get_parent()
+    while above is not None:
+        if above.get_lock_content():
+            return True
+        above = above.get_parent()
+    return output == "mask" and below(layer)
 
 
 def prompt_of(image: Any, layer: Any, asked: Asked) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -31,9 +32,13 @@ def run(new_session: Callable[[str], Session]) -> Run:
 def expected() -> Callable[..., Matte]:
     """`matte()` with the bundled model: (pixels, prompt) -> Matte."""
     model = load_model("lite", device="cpu")
+    made: dict[bytes, Matte] = {}
 
     def make(pixels: np.ndarray[Any, Any], **prompt: Any) -> Matte:
-        return model.matte(model.embed(pixels), [Prompt(**prompt)])[0]
+        key = pickle.dumps((pixels, sorted(prompt.items())))
+        if key not in made:
+            made[key] = model.matte(model.embed(pixels), [Prompt(**prompt)])[0]
+        return made[key]
 
     return make
 
@@ -188,12 +193,18 @@ def test_several_layers_get_a_mask_each(run: Run, expected: Callable[..., Matte]
     ("beside", "select another layer"), ("channel_selected", "Select a layer"),
     ("no_model", "matting-anything weights fetch vit_h"), ("no_words", "matting-anything weights fetch grounding"),
     ("no_path", "Paths tool"), ("nothing", "Select one"), ("thin", "take the selection as a box"),
+    ("locked", "Unlock"), ("locked_below", "Unlock"), ("locked_above", "Unlock"), ("locked_above_layer", "Unlock"),
+    ("floating", "Anchor"),
 ])
 def test_what_cannot_be_done_is_told_and_changes_nothing(name: str, remedy: str, run: Run) -> None:
     noted = run[2][name]
     assert noted["status"] == "execution-error"
     assert remedy in noted["message"]
     assert noted["same"]
+
+
+def test_a_locked_layer_can_become_all_that_leaves_it_as_it_is(run: Run) -> None:
+    assert run[2]["locked_otherwise"]["calls"] == [["success", ""]] * 3
 
 
 def test_the_procedures_are_in_the_menus_and_documented(run: Run) -> None:
