@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from .image import Image
+
 MASK_LOGIT = 10.0
 """How sure a mask given as a prompt is: its logits are ±10, about what the mask decoder itself gives."""
 
@@ -41,6 +43,14 @@ def checked(prompt: Prompt, height: int, width: int) -> Prompt:
                               f"{width} x {height}; wanted is a mask of the picture's size")
         box = mask_bounds(prompt.mask) if box is None else box
     return prompt if box is None else replace(prompt, box=clip_box(box, height, width))
+
+
+def as_mask(picture: Image) -> np.ndarray[Any, Any]:
+    """A picture as a rough mask H×W: a cut-out through its alpha, anything else through its brightness."""
+    if picture.alpha is not None and picture.alpha.min() < picture.alpha.max():
+        return picture.alpha
+    brightness: np.ndarray[Any, Any] = picture.rgb8().mean(axis=2).astype("uint8")
+    return brightness
 
 
 def groups(prompts: Sequence[Prompt]) -> list[list[int]]:

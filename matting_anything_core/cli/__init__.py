@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import MattingError
-from . import benchmark, demo, evaluate, install, matte, serve, train, weights
+from . import batch, benchmark, demo, evaluate, install, matte, serve, train, weights
 
 DESCRIPTION = """\
 Promptable image matting: cut an object out of a picture with a soft alpha matte.
@@ -28,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"matting-anything {__version__}")
     parser.add_argument("--verbose", action="store_true", help="show the whole traceback of an error")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (demo, matte, weights, serve, install, evaluate, train, benchmark):
+    for command in (demo, matte, batch, serve, weights, install, evaluate, train, benchmark):
         command.add(subparsers)
     for child in subparsers.choices.values():
         # `matting-anything matte … --verbose` is what people type; SUPPRESS keeps a --verbose given before it.

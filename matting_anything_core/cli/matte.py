@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 from ..errors import PromptError
 
 if TYPE_CHECKING:
-    from ..image import Image
-    from ..result import Matte
     from ..types import Prompt
 
 EXAMPLES = """\
@@ -65,6 +63,7 @@ def prompts_from(args: argparse.Namespace) -> list[Prompt]:
     Several boxes are several objects; points, mask and text belong to the one object there is.
     """
     from ..image import read_image
+    from ..prompting import as_mask
     from ..types import Prompt
 
     boxes = [_numbers(text, (4,), "--box") for text in args.box]
@@ -80,10 +79,7 @@ def prompts_from(args: argparse.Namespace) -> list[Prompt]:
         return [Prompt(box=tuple(box)) for box in boxes]  # type: ignore[arg-type]
     mask = None
     if args.mask:
-        picture = read_image(args.mask)
-        # A cut-out serves as a mask through its alpha, anything else through its brightness.
-        mask = picture.alpha if picture.alpha is not None and picture.alpha.min() < picture.alpha.max() \
-            else picture.rgb8().mean(axis=2).astype("uint8")
+        mask = as_mask(read_image(args.mask))
     return [Prompt(
         box=tuple(boxes[0]) if boxes else None,  # type: ignore[arg-type]
         points=[(point[0], point[1]) for point in points] or None,
@@ -103,6 +99,24 @@ def add_prompt_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--mask", metavar="FILE", help="picture of a rough mask, white = object, same size as IMAGE")
     group.add_argument("--text", metavar="WORDS", help="words that name the object; the surest match (extra: text)")
     group.add_argument("--all-matches", action="store_true", help="with --text: a matte for everything it names")
+
+
+def add_output_arguments(group: argparse._ArgumentGroup) -> None:
+    """The arguments that say what is written of a matte."""
+    group.add_argument("--output", choices=("cutout", "alpha", "foreground", "composite"), default="cutout",
+                       help="cutout: the object with transparency (default); alpha: the matte in gray; "
+                            "foreground: the object's colours, opaque; composite: on --background")
+    group.add_argument("--background", metavar="COLOUR|FILE",
+                       help="for composite: a colour ('white', '#20a040') or a picture")
+    group.add_argument("--bits", type=int, choices=(8, 16), default=None,
+                       help="bits a channel (default: 8, or 16 for pictures with 16)")
+
+
+def background(args: argparse.Namespace) -> str | tuple[int, int, int]:
+    """What --background asks for: a colour or a file; white when it is not given."""
+    if args.background is not None and args.output != "composite":
+        raise PromptError(f"--background was given with --output {args.output}; it needs --output composite")
+    return (255, 255, 255) if args.background is None else parse_colour(args.background) or args.background
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -133,30 +147,10 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     group = parser.add_argument_group("what to write")
     group.add_argument("-o", "--out", required=True, metavar="OUT",
                        help="file to write; its suffix is the format (.png, .tif, .webp, .jpg)")
-    group.add_argument("--output", choices=("cutout", "alpha", "foreground", "composite"), default="cutout",
-                       help="cutout: the object with transparency (default); alpha: the matte in gray; "
-                            "foreground: the object's colours, opaque; composite: on --background")
-    group.add_argument("--background", metavar="COLOUR|FILE",
-                       help="for composite: a colour ('white', '#20a040') or a picture")
-    group.add_argument("--bits", type=int, choices=(8, 16), default=None,
-                       help="bits a channel (default: 8, or 16 for pictures with 16)")
+    add_output_arguments(group)
     group.add_argument("--sheet", metavar="FILE", help="write picture with prompt, mask, alpha, cut-out side by side")
     add_model_arguments(parser)
     parser.set_defaults(run=run)
-
-
-def _output(matte: Matte, args: argparse.Namespace) -> Image:
-    from ..image import Image
-    from ..image_arrays import quantise
-
-    if args.output == "cutout":
-        return matte.cutout()
-    if args.output == "composite":
-        background = args.background if args.background is not None else "white"
-        return matte.composite(parse_colour(background) or background)
-    if args.output == "foreground":
-        return Image(rgb=quantise(matte.foreground, 16 if args.bits == 16 else 8))
-    raise AssertionError(args.output)
 
 
 def numbered(path: str, index: int, count: int) -> Path:
@@ -169,13 +163,13 @@ def run(args: argparse.Namespace) -> int:
     """Matte, write, say where."""
     from ..api import all_matches, matte
     from ..image import output_format, read_image, write_image
+    from ..output import write_output
     from ..sheet import draw_sheet
     from .progress import progress_bar
 
     if args.all_matches and not args.text:
         raise PromptError("--all-matches was given without --text; it needs words that name the objects")
-    if args.background is not None and args.output != "composite":
-        raise PromptError(f"--background was given with --output {args.output}; it needs --output composite")
+    ground = background(args)
     for file in (args.out, args.sheet):
         if file:
             output_format(file)  # a wrong suffix is told before the work, not after it
@@ -193,11 +187,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     for index, result in enumerate(mattes):
         path = numbered(args.out, index, len(mattes))
-        bits = args.bits or 8 * image.rgb.dtype.itemsize
-        if args.output == "alpha":
-            write_image(path, result.alpha, bits=bits)
-        else:
-            _output(result, args).save(path, bits=bits)
+        write_output(path, result, args.output, background=ground, bits=args.bits)
         print(path)
         if not result.alpha.any():
             print(f"matting-anything: the matte of {path} is empty; nothing was found there", file=sys.stderr)
