@@ -15,8 +15,6 @@ from problem import Problem
 from translation import _
 
 FIELDS = [name for name in arguments.NAMES if name != "model"]
-HELP = 1
-"""The response of this plug-in's own Help button: GIMP's would look into GIMP's manual."""
 
 
 def ask(procedure: Any, config: Any, image: Any, layers: list[Any]) -> bool:
@@ -83,13 +81,16 @@ def _field(window: Any, name: str) -> Any:
 
 
 def _own_help(window: Any) -> None:
+    """Help of this plug-in's own in the place of GIMP's, which would look into GIMP's manual."""
     theirs = window.get_widget_for_response(Gtk.ResponseType.HELP)
     if theirs is not None:
         theirs.hide()
         theirs.set_no_show_all(True)
-    ours = window.add_button(_("_Help"), HELP)
+    ours = Gtk.Button.new_with_mnemonic(_("_Help"))  # without a response, which would end the dialog
     ours.connect("clicked", lambda _button: show_text(_("Matte Selection: Help"), arguments.help_text()))
-    ours.get_parent().set_child_secondary(ours, True)
+    place = window.get_widget_for_response(Gtk.ResponseType.CANCEL).get_parent()
+    place.add(ours)
+    place.set_child_secondary(ours, True)
 
 
 def _sensitivity(window: Any, config: Any, layers: list[Any]) -> None:

@@ -60,6 +60,7 @@ def run_matte(procedure: Any, mode: Any, image: Any, drawables: Any, config: Any
 
 def run_last(procedure: Any, mode: Any, image: Any, drawables: Any, _config: Any, _data: Any) -> Any:
     """The procedure plug-in-matte-selection-last: the first one with the values of its last use, without a dialog."""
+    procedure.get_plug_in().set_pdb_error_handler(Gimp.PDBErrorHandler.PLUGIN)  # else an error is shown twice
     first = Gimp.get_pdb().lookup_procedure(MATTE)
     config = first.create_config()
     config.set_property("run-mode", Gimp.RunMode.WITH_LAST_VALS)
@@ -67,7 +68,7 @@ def run_last(procedure: Any, mode: Any, image: Any, drawables: Any, _config: Any
     config.set_core_object_array("drawables", drawables)
     result = first.run(config)
     status = result.index(0)
-    if status == Gimp.PDBStatusType.SUCCESS:
+    if status in (Gimp.PDBStatusType.SUCCESS, Gimp.PDBStatusType.CANCEL):
         return procedure.new_return_values(status, None)
     return _failed(procedure, Gimp.get_pdb().get_last_error())
 

@@ -1,5 +1,6 @@
 """What scripts start with that drive GIMP's window: a screen of its own (Xvfb), keys, clicks and screenshots."""
 
+import contextlib
 import os
 import re
 import subprocess
@@ -45,6 +46,20 @@ def gone(title, patience=60.0):
     until(f"the end of {title!r}", lambda: not any(title in one for one in titles()), patience)
 
 
+def idle():
+    """Wait until the plug-in's process has come and gone."""
+    def processes():
+        found = []
+        for file in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):  # it may end while we look
+                found += [int(file.parent.name)] if b"matte_selection.py" in file.read_bytes() else []
+        return found
+
+    time.sleep(1)
+    until("the end of the plug-in", lambda: not processes())
+    time.sleep(1)
+
+
 def shot(name):
     """A screenshot, NAME.png in the session's folder."""
     tell("import", "-window", "root", str(FOLDER / f"{name}.png"))
@@ -70,7 +85,7 @@ def start(picture, shortcuts=()):
     """
     profile = Path(os.environ["HOME"]) / ".config/GIMP/3.0"
     with open(profile / "gimprc", "a", encoding="utf-8") as file:
-        file.write("\n(show-welcome-dialog no)\n(check-updates no)\n")
+        file.write("\n(show-welcome-dialog no)\n(check-updates no)\n(color-profile-policy keep)\n")
     lines = ["(file-version 1)", *(f'(action "{name}" "{keys}")' for name, keys in shortcuts)]
     (profile / "shortcutsrc").write_text("\n".join(lines) + "\n", encoding="utf-8")
     nothing = subprocess.DEVNULL
@@ -90,6 +105,12 @@ def start(picture, shortcuts=()):
 def focus(number):
     """Bring a window to the front."""
     tell("xdotool", "windowactivate", "--sync", number)
+    time.sleep(0.4)
+
+
+def click(x, y):
+    """Click with the mouse, at a pixel of the screen."""
+    tell("xdotool", "mousemove", str(x), str(y), "click", "1")
     time.sleep(0.4)
 
 
