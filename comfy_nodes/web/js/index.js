@@ -35,14 +35,16 @@ function addEditor(node) {
   shown.serialize = false; // neither saved with the workflow nor sent: the text widget is
   node.setSize([Math.max(node.size[0], SMALLEST[0]), Math.max(node.size[1], SMALLEST[1])]);
   node.hideOutputImages = true;
-  const look = () => lookFor(node, editor);
+  const look = () => node.graph && lookFor(node, editor); // ComfyUI makes copies that are never in a graph
   after(widget, "callback", look);
   after(node, "onConfigure", look);
   after(node, "onExecuted", look);
-  after(node, "onConnectionsChange", look);
+  after(node, "onConnectionsChange", () => {
+    look();
+    editor.refresh(); // the prompt itself may be linked now, or no longer
+  });
   after(node, "onAdded", () => watch(node, editor));
   after(node, "onRemoved", () => unwatch(node, editor));
-  watch(node, editor);
 }
 
 /** The node's text widget as the editor sees it. */
@@ -98,6 +100,7 @@ function unwatch(node, editor) {
 /** The text field stays the node's value but is not shown; LiteGraph and Nodes 2.0 each have their own flag. */
 function hide(widget) {
   widget.hidden = true;
+  widget.computeLayoutSize = () => ({ minHeight: 0, maxHeight: 0, minWidth: 0 }); // frontends before 1.35 leave it room
   widget.options ??= {};
   widget.options.hidden = true;
 }

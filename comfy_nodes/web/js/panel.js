@@ -36,7 +36,7 @@ export function buildPanel(words) {
   const keys = element("div", { className: "mae-hidden", id: `mae-keys-${count}`, textContent: words.keys });
   const canvas = element("canvas", { className: "mae-canvas", tabIndex: 0, role: "application", ariaLabel: words.canvas });
   canvas.setAttribute("aria-describedby", keys.id);
-  const message = element("div", { className: "mae-message", hidden: true });
+  const message = element("div", { className: "mae-message", hidden: true, ariaLive: "polite" });
   const text = buildText(words);
   const help = buildHelp(words);
   const stage = element("div", { className: "mae-stage" }, [canvas, message, text.sheet, help]);

@@ -136,6 +136,7 @@ def open_page(browser: Any, frontend: Any, renderer: str, locale: str = "en", **
         "Comfy.VueNodes.AutoScaleLayout": False,
         "Comfy.Locale": locale,
         "Comfy.Minimap.Visible": False,
+        "Comfy.Workflow.ShowMissingNodesWarning": False,  # of the graph that older frontends begin with
     }
     context = browser.new_context(viewport={"width": 1280, "height": 800}, **options)
     context.set_default_timeout(30_000)

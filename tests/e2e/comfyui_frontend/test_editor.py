@@ -298,3 +298,44 @@ def test_the_node_may_be_resized_and_the_graph_zoomed(ready: EditorPage) -> None
     assert near(ready.objects()[0]["points"], [[250, 50, 1]])
     width, shown = ready.canvas.evaluate("canvas => [canvas.width, canvas.getBoundingClientRect().width]")
     assert width == pytest.approx(shown, rel=0.02), "the canvas has not the pixels that the screen shows"
+
+
+def test_the_picture_is_found_from_inside_a_subgraph(ready: EditorPage) -> None:
+    ready.click(100, 100, SIZE)
+    text = ready.text()
+    ready.page.evaluate("""() => {
+        const {graph, canvas} = window.app;
+        const {subgraph, node} = graph.convertToSubgraph(new Set([graph.getNodeById(2)]));
+        canvas.openSubgraph(subgraph, node);
+    }""")
+    ready.wait_for_picture(*SIZE)
+    inner = "window.app.canvas.graph.nodes.find(n => n.type === 'MattingAnythingPromptEditor')"
+    value = inner + ".widgets.find(w => w.name === 'prompt').value"
+    assert ready.page.evaluate(value) == text
+    ready.page.locator(".mae-canvas:visible").first.click(position={"x": 100, "y": 150})
+    assert len(json.loads(ready.page.evaluate(value))["objects"][0]["points"]) == 2
+    ready.page.evaluate("window.app.canvas.setGraph(window.app.rootGraph ?? window.app.graph)")
+
+
+def test_a_prompt_that_comes_through_a_link_is_not_the_editors_to_write(ready: EditorPage) -> None:
+    ready.page.evaluate("""() => {
+        const {graph} = window.app;
+        const other = window.LiteGraph.createNode('MattingAnythingPromptEditor');
+        graph.add(other);
+        other.pos = [900, 60];
+        const node = graph.getNodeById(2);
+        other.connect(1, node, node.inputs.findIndex(input => input.name === 'prompt'));
+    }""")
+    message = ready.page.locator(".mae-message").first
+    message.get_by_text("comes through a link").wait_for()
+    ready.click(100, 100, SIZE)
+    ready.page.keyboard.press("p")
+    assert ready.text() == ""
+    assert ready.tool("remove").is_disabled()
+    ready.page.evaluate("""() => {
+        const node = window.app.graph.getNodeById(2);
+        node.disconnectInput(node.inputs.findIndex(input => input.name === 'prompt'));
+    }""")
+    message.wait_for(state="hidden")
+    ready.click(100, 100, SIZE)
+    assert len(ready.objects()) == 1
