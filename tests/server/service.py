@@ -133,7 +133,6 @@ def in_a_process(runtime: Path, *arguments: str) -> Iterator[tuple[subprocess.Po
 
 def start(runtime: Path, *arguments: str) -> subprocess.Popen[str]:
     """Start the command and do not wait for it."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "matting_anything_core.cli", "serve", *arguments], text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, "MATTING_ANYTHING_RUNTIME": str(runtime)},
-    )
+    environment = {**os.environ, "MATTING_ANYTHING_RUNTIME": str(runtime), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen([sys.executable, "-m", "matting_anything_core.cli", "serve", *arguments], text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
