@@ -49,7 +49,7 @@ function originOf(node, inputSlot) {
   let graph = node.graph;
   for (let step = 0; link && step < LONGEST_WAY; step += 1) {
     let from = null;
-    if (link.origin_id === SUBGRAPH_INPUT) {
+    if (Number(link.origin_id) === SUBGRAPH_INPUT) {
       const outer = nodeOfSubgraph(graph);
       from = outer && { link: linkInto(outer, link.origin_slot), graph: outer.graph };
     } else {
@@ -73,7 +73,7 @@ function through(node, link) {
   }
   if (node.isVirtualNode) return { link: linkOf(node.graph, node.getInputLink?.(link.origin_slot)), graph: node.graph };
   if (node.subgraph) {
-    const inner = allLinks(node.subgraph).find((l) => l.target_id === SUBGRAPH_OUTPUT && l.target_slot === link.origin_slot);
+    const inner = allLinks(node.subgraph).find((l) => Number(l.target_id) === SUBGRAPH_OUTPUT && l.target_slot === link.origin_slot);
     return { link: inner ?? null, graph: node.subgraph };
   }
   return null;

@@ -1,7 +1,7 @@
 """What the other tests take for the real server's word on the nodes is still its word.
 
-COMFYUI_DIR is a checkout of ComfyUI 0.27, COMFYUI_PYTHON the Python that runs it (by default this one). After a change of
-the nodes, `python -m tests.e2e.comfyui_frontend.test_recording` in the checkout writes data/object_info.json anew.
+COMFYUI_DIR is a checkout of ComfyUI 0.27, COMFYUI_PYTHON the Python that runs it (by default this one). After a change
+of the nodes, `python -m tests.e2e.comfyui_frontend.test_recording` in the checkout writes data/object_info.json anew.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ def record(base: Path) -> dict[str, Any]:
     (base / "custom_nodes" / PACK_NAME).symlink_to(PACK)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    command = [os.environ.get("COMFYUI_PYTHON", sys.executable), "main.py", "--cpu", "--port", str(port),
-               "--base-directory", str(base), "--database-url", "sqlite:///:memory:", "--disable-api-nodes"]  # fmt: skip
+    python = os.environ.get("COMFYUI_PYTHON", sys.executable)
+    options = ["--cpu", "--port", str(port), "--database-url", "sqlite:///:memory:", "--disable-api-nodes"]
+    command = [python, "main.py", "--base-directory", str(base), *options]
     with (base / "log").open("wb") as log:
         server = subprocess.Popen(command, cwd=COMFYUI, stdout=log, stderr=subprocess.STDOUT)
         try:
@@ -43,7 +44,7 @@ def record(base: Path) -> dict[str, Any]:
         finally:
             server.terminate()
             server.wait(30)
-    kept = {name: node for name, node in sorted(info.items()) if name in CORE_NODES or name.startswith("MattingAnything")}
+    kept = {name: info[name] for name in sorted(info) if name in CORE_NODES or name.startswith("MattingAnything")}
     kept["LoadImage"]["input"]["required"]["image"][0] = []  # the files that happen to be there
     return kept
 
