@@ -113,14 +113,14 @@ class Service:
                 raise _refused(_json(answer).get("error") or {"message": answer.reason}, answer.status)
             yield answer
         except (OSError, http.client.HTTPException, ValueError, KeyError) as error:
-            raise self._lost(error) from error
+            raise self._lost(error, timeout) from error
         finally:
             connection.close()
 
-    def _lost(self, error: Exception | None) -> Problem:
+    def _lost(self, error: Exception | None, timeout: float = SLOW) -> Problem:
         if isinstance(error, TimeoutError):
             return Problem(_("The service has not answered for {seconds} seconds. End it with “{command}” and try "
-                             "again.").format(seconds=int(SLOW), command="matting-anything serve --stop"))
+                             "again.").format(seconds=int(timeout), command="matting-anything serve --stop"))
         detail = f" ({type(error).__name__}: {error})" if error else ""
         return Problem(_("The service ended in the middle of its work{detail}. Try again: it is started anew. If that "
                          "repeats, look into {log}.").format(detail=detail, log=runtime_folder() / "server.log"))
@@ -146,7 +146,8 @@ def _refused(error: dict[str, Any], status: int = 0) -> Problem:
     elif kind == "NothingFoundError":
         message = _("Nothing was found: {message}. Use other words, or select a box around the subject.") \
             .format(message=message.rstrip("."))
-    return Problem(message or _("The service refused (status {status}).").format(status=status), kind)
+    message = message or _("The service refused (status {status}).").format(status=status)
+    return Problem(message[:1].upper() + message[1:], kind)
 
 
 def find(wait: launch.Wait) -> Service:
@@ -157,7 +158,7 @@ def find(wait: launch.Wait) -> Service:
 def running() -> Service | None:
     """The service that has left its address, if it answers; a leftover of one that is gone counts for nothing.
 
-    Raises Problem when it speaks another version of the protocol.
+    Raises Problem when it speaks another version of the protocol, or does not take the token that it has left.
     """
     try:
         endpoint = json.loads((runtime_folder() / "server.json").read_text(encoding="utf-8"))

@@ -12,7 +12,7 @@ from matting_anything_core import write_image
 from .session import HERE, Session, results
 
 pytest.importorskip("transformers")
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 def test_words_name_the_subject_and_nothing_found_is_told(new_session: Callable[[str], Session]) -> None:

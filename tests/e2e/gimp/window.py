@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 FOLDER = Path(os.environ["FOLDER"])
-SCREEN, WIDTH, HEIGHT = ":93", 1280, 800
-os.environ.update(DISPLAY=SCREEN, NO_AT_BRIDGE="1")
+WIDTH, HEIGHT = 1280, 800
+os.environ["NO_AT_BRIDGE"] = "1"
 
 
 def tell(*command):
@@ -89,10 +89,11 @@ def start(picture, shortcuts=()):
     lines = ["(file-version 1)", *(f'(action "{name}" "{keys}")' for name, keys in shortcuts)]
     (profile / "shortcutsrc").write_text("\n".join(lines) + "\n", encoding="utf-8")
     nothing = subprocess.DEVNULL
-    subprocess.Popen(["Xvfb", SCREEN, "-screen", "0", f"{WIDTH}x{HEIGHT}x24", "-nolisten", "tcp"], stderr=nothing)
-    until("the screen", lambda: subprocess.run(["xdotool", "getmouselocation"], capture_output=True,
-                                               check=False).returncode == 0)
-    subprocess.Popen(["openbox"], stderr=nothing)
+    screen = subprocess.Popen(["Xvfb", "-displayfd", "1", "-screen", "0", f"{WIDTH}x{HEIGHT}x24", "-nolisten", "tcp"],
+                              stdout=subprocess.PIPE, stderr=nothing, text=True)
+    os.environ["DISPLAY"] = ":" + screen.stdout.readline().strip()  # it says its number when it is ready
+    subprocess.Popen(["openbox"], stdout=nothing, stderr=nothing)
+    until("the window manager", lambda: tell("xdotool", "get_num_desktops").strip())
     gimp = subprocess.Popen(["dbus-run-session", "--", "gimp-3.0", "--no-splash", "--new-instance",
                              str(FOLDER / picture)])
     main = window(Path(picture).stem, 120)
