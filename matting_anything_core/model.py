@@ -26,7 +26,7 @@ from .image import Image, read_image
 from .networks.m2m import MaskToMatte
 from .networks.m2m_fast import FoldedMaskToMatte, Prepared, Stages, fold, prepare
 from .networks.sam import Sam, build_sam, load_state
-from .prompting import checked, ended_at_box, groups, mask_logits, within
+from .prompting import checked, ended_at_box, groups, mask_logits, united, within
 from .result import Matte
 from .types import Embedding, Guidance, ImageInput, ProgressCallback, Prompt, PromptInput, Sides, prompts_of
 
@@ -178,15 +178,8 @@ class MattingAnything:
         Raises PromptError for prompts that do not fit the picture and for an embedding of another model,
         MissingExtraError for prompts with text that nobody turned into boxes, DeviceError when memory does not suffice.
         """
-        if embedding.model != self.fingerprint:
-            raise PromptError(f"the embedding was made by {embedding.model}, this model is {self.fingerprint}; "
-                              "embed the picture again with this model")
-        ready = self.check(embedding.image, prompts_of(prompts)[0])
-        modes = _Modes(
-            guidance=self.defaults.guidance if guidance == "auto" else _known(guidance, ("mask", "alpha"), "guidance"),
-            sides=self.defaults.sides if sides == "auto" else _known(sides, ("one", "two"), "sides"),
-            postprocess=postprocess, detail=detail and not reference, reference=reference,
-        )
+        ready = self._ready(embedding, prompts)
+        modes = self._modes(guidance, sides, postprocess, detail, reference)
         report = progress or _silent
         report("matte", 0.0)
         parts = [self._part(prompt, embedding.image, modes) for prompt in ready]
@@ -201,6 +194,50 @@ class MattingAnything:
                 step = _share(report, len(mattes) / len(ready), (len(mattes) + 1) / len(ready))
                 mattes[index] = self._closer(embedding.image, ready[index], *part, modes, step)
         return [mattes[index] for index in range(len(ready))]
+
+    @torch.inference_mode()
+    def matte_together(
+        self,
+        embedding: Embedding,
+        prompts: PromptInput | Sequence[PromptInput],
+        *,
+        guidance: Guidance | Literal["auto"] = "auto",
+        sides: Sides | Literal["auto"] = "auto",
+        postprocess: bool = False,
+        detail: bool = True,
+        progress: ProgressCallback | None = None,
+    ) -> Matte:
+        """One Matte of everything the prompts mark: their masks are united before Mask-to-Matte.
+
+        Objects that touch get no seam, and ten cost little more than one. Arguments and errors as for `matte`, and for
+        one prompt the same result; for several there is no closer look at those that are small in the picture. The
+        result's prompt has the boxes' hull, its score is the lowest.
+        """
+        ready = self._ready(embedding, prompts)
+        if len(ready) == 1:
+            return self.matte(embedding, ready, guidance=guidance, sides=sides, postprocess=postprocess,
+                              detail=detail, progress=progress)[0]
+        report = progress or _silent
+        report("matte", 0.0)
+        modes = self._modes(guidance, sides, postprocess, detail, False)
+        [matte] = self._mattes(embedding, ready, modes, report, together=True)
+        return matte
+
+    def _ready(self, embedding: Embedding, prompts: PromptInput | Sequence[PromptInput]) -> list[Prompt]:
+        if embedding.model != self.fingerprint:
+            raise PromptError(f"the embedding was made by {embedding.model}, this model is {self.fingerprint}; "
+                              "embed the picture again with this model")
+        return self.check(embedding.image, prompts_of(prompts)[0])
+
+    def _modes(
+        self, guidance: Guidance | Literal["auto"], sides: Sides | Literal["auto"], postprocess: bool, detail: bool,
+        reference: bool,
+    ) -> _Modes:
+        return _Modes(
+            guidance=self.defaults.guidance if guidance == "auto" else _known(guidance, ("mask", "alpha"), "guidance"),
+            sides=self.defaults.sides if sides == "auto" else _known(sides, ("one", "two"), "sides"),
+            postprocess=postprocess, detail=detail and not reference, reference=reference,
+        )
 
     def _part(self, prompt: Prompt, image: Image, modes: _Modes) -> tuple[Window, Prompt] | None:
         """Where to look closer for this prompt, and what it is there; None for the whole picture."""
@@ -222,13 +259,17 @@ class MattingAnything:
         alpha[cut], mask[cut] = matte.alpha, matte.mask
         return _frozen(Matte(alpha=alpha, mask=mask, score=matte.score, prompt=prompt, image=image))
 
-    def _mattes(self, embedding: Embedding, ready: Sequence[Prompt], modes: _Modes, report: Report) -> list[Matte]:
-        """The mattes of checked prompts, all from one embedding."""
+    def _mattes(
+        self, embedding: Embedding, ready: Sequence[Prompt], modes: _Modes, report: Report, *, together: bool = False
+    ) -> list[Matte]:
+        """The mattes of checked prompts, all from one embedding; together: one of them all."""
         candidates = self._segment(embedding, ready)
         if self.defaults.inside and not modes.reference:
             fit = Fit(embedding.image.height, embedding.image.width, self.square)
             candidates = [candidate._replace(logits=ended_at_box(candidate.logits, prompt, fit))
                           for candidate, prompt in zip(candidates, ready, strict=True)]
+        if together:
+            candidates, ready = [_united_masks(candidates)], [united(ready)]
         features = embedding.features
         if self.matte_square != self.square:
             grid = self.matte_square // 16
@@ -341,6 +382,12 @@ class MattingAnything:
                 alpha[cut] = at(finer(stages, uncertain[cut]), part).where(uncertain[cut], alpha[cut])
             report("matte", share)
         return alpha
+
+
+def _united_masks(candidates: Sequence[_Candidate]) -> _Candidate:
+    """The union of masks: in each place the surest of them."""
+    logits = torch.stack([candidate.logits for candidate in candidates]).amax(0)
+    return _Candidate(logits, min(candidate.score for candidate in candidates))
 
 
 class _Modes(NamedTuple):

@@ -53,6 +53,20 @@ def as_mask(picture: Image) -> np.ndarray[Any, Any]:
     return brightness
 
 
+def united(prompts: Sequence[Prompt]) -> Prompt:
+    """What several checked prompts ask for together: the hull of their boxes, and all their points."""
+    boxes = [prompt.box for prompt in prompts if prompt.box is not None]
+    hull = None
+    if boxes:
+        x0, y0, x1, y1 = zip(*boxes, strict=True)
+        hull = min(x0), min(y0), max(x1), max(y1)
+    return Prompt(
+        box=hull,
+        points=[point for prompt in prompts for point in prompt.points or ()] or None,
+        labels=[label for prompt in prompts for label in prompt.labels or ()] or None,
+    )
+
+
 def groups(prompts: Sequence[Prompt]) -> list[list[int]]:
     """Indices of prompts that have the same parts and the same number of points."""
     groups: dict[tuple[bool, int, bool], list[int]] = {}

@@ -279,3 +279,24 @@ def test_a_model_whose_weights_a_host_moves_goes_on_elsewhere() -> None:
     assert moved is not model
     with pytest.raises(DeviceError):
         model.to("cuda:99")
+
+
+def test_together_is_one_matte_of_the_united_masks() -> None:
+    model = tiny_model()
+    embedding = model.embed(picture(60, 100))
+    boxes = [Prompt(box=(4, 4, 40, 50)), Prompt(box=(50, 8, 96, 56))]
+    one = model.matte_together(embedding, boxes)
+    apart = model.matte(embedding, boxes)
+    union = apart[0].mask | apart[1].mask
+    assert not (union & ~one.mask).any()
+    assert (one.mask != union).mean() < 0.05  # enlarged after they were united, so a little more
+    assert one.box == (4, 4, 96, 56)
+    assert one.score == min(matte.score for matte in apart)
+    assert one.alpha.shape == (60, 100)
+    np.testing.assert_array_equal(model.matte_together(embedding, boxes[0]).alpha, apart[0].alpha)
+    with pytest.raises(CancelledError):
+        model.matte_together(embedding, PROMPTS, progress=_cancel)
+
+
+def _cancel(_stage: str, _share: float) -> None:
+    raise CancelledError("stopped")
