@@ -19,7 +19,7 @@ from matting_anything_core.grounding import BOX_THRESHOLD, TEXT_THRESHOLD, Groun
 
 from .model import MattingModel
 from .pictures import images_of, masks_of, stacked
-from .prompts import Given, Marked, prompts_of, read_boxes, read_editor, read_points
+from .prompts import Given, Marked, bounds, prompts_of, read_boxes, read_editor, read_points
 from .schema import BoundingBox, Boxes, MattingModelType, schema, setting
 
 STEPS = 1000
@@ -41,6 +41,8 @@ class How:
 
     guidance: str = "auto"
     sides: str = "auto"
+    together: bool = True
+    """All of a picture's objects in one matte."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def ground_all(
 def mattes_of(
     loaded: MattingModel, pictures: Sequence[Image], grounded: Sequence[Sequence[Grounded]], how: How
 ) -> list[list[MatteResult]]:
-    """The objects' mattes for each picture."""
+    """The objects' mattes for each picture; when they go together, one of them all, or none."""
     work = Work(len(pictures))
     mattes = []
     with loaded.ready() as model:
@@ -113,38 +115,32 @@ def _mattes(
         return []
     prompts = model.check(picture, [item.prompt for item in grounded])  # before the long work
     embedding = loaded.embed(model, picture, work)
+    if how.together and len(prompts) > 1:
+        return [model.matte_together(embedding, prompts, guidance=how.guidance, sides=how.sides, progress=work)]
     mattes = model.matte(embedding, prompts, guidance=how.guidance, sides=how.sides, progress=work)
     return [replace(matte, phrase=item.phrase, phrase_score=item.score)
             for matte, item in zip(mattes, grounded, strict=True)]
 
 
-def outputs(pictures: Sequence[Image], mattes: Sequence[Sequence[MatteResult]], merge: bool) -> tuple[Any, ...]:
+def outputs(
+    pictures: Sequence[Image], mattes: Sequence[Sequence[MatteResult]], grounded: Sequence[Sequence[Grounded]]
+) -> tuple[Any, ...]:
     """What the nodes hand on: mask, cut-out, foreground, hard mask, boxes.
 
-    One of each for a picture when they are merged, else one for an object. A picture without objects has one that is
-    empty, so that nothing is ever of length 0.
+    A picture without objects has one matte that is empty, so that nothing is ever of length 0.
     """
     shown: list[MatteResult] = []
     for picture, found in zip(pictures, mattes, strict=True):
-        found = found or [_nothing(picture)]
-        shown += [merged(found)] if merge else found
+        shown += found or [_nothing(picture)]
     foregrounds = []
     for matte in shown:
         mm.throw_exception_if_processing_interrupted()
         foregrounds.append(matte.foreground)
     alphas = stacked([matte.alpha for matte in shown])
     colours = stacked(foregrounds)
-    boxes = [[box for box in map(_box, found) if box is not None] for found in mattes]
+    boxes = [_boxes(found, each) for found, each in zip(mattes, grounded, strict=True)]
     return (alphas, torch.cat([colours, alphas[..., None]], dim=-1), colours, stacked([matte.mask for matte in shown]),
             boxes)
-
-
-def merged(mattes: Sequence[MatteResult]) -> MatteResult:
-    """All objects in one matte: in each pixel the largest alpha."""
-    if len(mattes) == 1:
-        return mattes[0]
-    return replace(mattes[0], alpha=np.maximum.reduce([matte.alpha for matte in mattes]),
-                   mask=np.logical_or.reduce([matte.mask for matte in mattes]))
 
 
 def _nothing(picture: Image) -> MatteResult:
@@ -153,19 +149,19 @@ def _nothing(picture: Image) -> MatteResult:
                        prompt=Prompt(box=(0, 0, picture.width, picture.height)))
 
 
-def _box(matte: MatteResult) -> dict[str, Any] | None:
-    """A BOUNDING_BOX as ComfyUI's own nodes write it: the prompt's box, or where the matte is for points alone."""
-    corners = matte.box
-    if corners is None:
-        rows, columns = (matte.alpha > 0).any(1).nonzero()[0], (matte.alpha > 0).any(0).nonzero()[0]
-        if not rows.size:
-            return None
-        corners = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
-    x0, y0, x1, y1 = (round(float(value)) for value in corners)
-    box = {"x": x0, "y": y0, "width": max(x1 - x0, 1), "height": max(y1 - y0, 1)}
-    if matte.phrase is not None and matte.phrase_score is not None:
-        box |= {"label": matte.phrase, "score": matte.phrase_score}
-    return box
+def _boxes(mattes: Sequence[MatteResult], grounded: Sequence[Grounded]) -> list[dict[str, Any]]:
+    """BOUNDING_BOXes as ComfyUI's own nodes write them: those that were used; for points alone, where the matte is."""
+    boxes = []
+    for index, (prompt, phrase, score, _source) in enumerate(grounded):
+        own = mattes[index] if len(mattes) == len(grounded) else None
+        corners = bounds(prompt.mask) if prompt.box is None and prompt.mask is not None else prompt.box
+        if corners is None and own is not None and (own.alpha > 0).any():
+            corners = bounds(own.alpha > 0)
+        if corners is not None:
+            x0, y0, x1, y1 = (round(float(value)) for value in corners)
+            box = {"x": x0, "y": y0, "width": max(x1 - x0, 1), "height": max(y1 - y0, 1)}
+            boxes.append(box if phrase is None else {**box, "label": phrase, "score": score})
+    return boxes
 
 
 def tell(node: type[io.ComfyNode], text: str) -> None:
@@ -205,7 +201,7 @@ class Matte(io.ComfyNode):
                     "Words that name the object, such as: the dog on the left. Several things: a dog. a red ball. "
                     "Needs Grounding DINO: matting-anything weights fetch grounding-dino-tiny")),
                 io.Combo.Input("objects", options=[MERGED, SEPARATE], default=MERGED, optional=True,
-                               tooltip="All objects in one matte, or a batch with one matte each"),
+                               tooltip="All objects in one matte (quick), or a batch with one matte for each object"),
                 io.Combo.Input("mask_use", options=["box", "shape"], default="box", optional=True, tooltip=(
                     "What a mask says: where the object is (its bounds are the box), or also what shape it has")),
                 io.Boolean.Input("all_matches", default=False, optional=True,
@@ -244,9 +240,9 @@ class Matte(io.ComfyNode):
         given = _given(pictures, text, prompt, boxes, mask, positive_coords, negative_coords)
         prompts = [prompts_of(one, "shape" if mask_use == "shape" else "box") for one in given]
         grounded, missed = ground_all(model, pictures, prompts, Finding(all_matches, box_threshold, text_threshold))
-        mattes = mattes_of(model, pictures, grounded, How(guidance, sides))
+        mattes = mattes_of(model, pictures, grounded, How(guidance, sides, objects == MERGED))
         _warn(cls, mattes, missed)
-        return io.NodeOutput(*outputs(pictures, mattes, objects == MERGED))
+        return io.NodeOutput(*outputs(pictures, mattes, grounded))
 
 
 def _given(
@@ -306,16 +302,17 @@ class MatteRefine(io.ComfyNode):
         pictures = images_of(image)
         masks = masks_of(mask, pictures) or []
         grounded = [[Grounded(Prompt(mask=one), None, None, 0) for one in each] for each in masks]
-        mattes = mattes_of(model, pictures, grounded, How(guidance, sides))
+        mattes = mattes_of(model, pictures, grounded, How(guidance, sides, together=True))
         if reach:
-            mattes = [[_near(matte, reach) for matte in each] for each in mattes]
+            mattes = [[_near(matte, each, reach) for matte in found]
+                      for found, each in zip(mattes, masks, strict=True)]
         _warn(cls, mattes, [])
-        return io.NodeOutput(*outputs(pictures, mattes, merge=True))
+        return io.NodeOutput(*outputs(pictures, mattes, grounded))
 
 
-def _near(matte: MatteResult, reach: int) -> MatteResult:
-    """The matte held to its mask prompt: 1 deep inside of it, 0 far outside."""
-    rough = torch.from_numpy(np.asarray(matte.prompt.mask, dtype=np.float32))
+def _near(matte: MatteResult, masks: Sequence[Any], reach: int) -> MatteResult:
+    """The matte held to the masks it was made of: 1 deep inside of them, 0 far outside."""
+    rough = torch.from_numpy(np.logical_or.reduce(masks).astype(np.float32))
     outer, inner = grown(rough, reach).numpy(), 1 - grown(1 - rough, reach).numpy()
     return replace(matte, alpha=np.clip(matte.alpha, inner, outer), mask=(matte.mask | (inner > 0)) & (outer > 0))
 

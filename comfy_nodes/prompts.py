@@ -210,11 +210,11 @@ def prompts_of(given: Given, mask_use: MaskUse = "box") -> list[Prompt]:
     shaped = mask_use == "shape"
     if len(given.marked) == 1 and len(given.masks) == 1:
         [marked], [mask] = given.marked, given.masks
-        boxed = marked if marked.box is not None else replace(marked, box=_bounds(mask))
+        boxed = marked if marked.box is not None else replace(marked, box=bounds(mask))
         objects = [(boxed, mask if shaped or marked.box is not None else None)]
     else:
         objects = [(item, None) for item in given.marked]
-        objects += [(Marked(box=_bounds(mask)), mask if shaped else None) for mask in given.masks]
+        objects += [(Marked(box=bounds(mask)), mask if shaped else None) for mask in given.masks]
     objects = _with_points(objects, given.on, given.off)
     if not objects:
         return [Prompt(text=given.text)] if given.text else []
@@ -247,7 +247,8 @@ def _holds(box: Box | None, point: Point) -> bool:
     return box is not None and box[0] <= point[0] <= box[2] and box[1] <= point[1] <= box[3]
 
 
-def _bounds(mask: np.ndarray[Any, Any]) -> Box:
+def bounds(mask: np.ndarray[Any, Any]) -> Box:
+    """The box around what is true in a mask, which must not be empty."""
     rows, columns = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 

@@ -56,7 +56,8 @@ def test_what_is_missing_has_its_default_and_what_is_unknown_is_left_aside() -> 
 @pytest.mark.parametrize(("text", "says"), [
     ('{"version": 2, "objects": []}', "version 2"), ('{"version": "1"}', "version 1 of its format"),
     ("[1]", "JSON object"),
-    ("{", "no JSON"), ("box", "no JSON"), ('{"objects": 3}', "objects"), ('{"objects": [3]}', "objects in the prompt holds 3"),
+    ("{", "no JSON"), ("box", "no JSON"), ('{"objects": 3}', "objects"),
+    ('{"objects": [3]}', "objects in the prompt holds 3"),
     ('{"objects": [{"box": [1, 2, 3]}]}', "4 numbers"), ('{"objects": [{"box": [1, 2, 3, "4"]}]}', "numbers"),
     ('{"objects": [{"box": [1, 2, NaN, 4]}]}', "numbers"), ('{"objects": [{"points": [[1, 2, 5]]}]}', "label 5"),
     ('{"objects": [{"points": 5}]}', "points"), ('{"width": -3}', "width"), ("[" * 100_000, "no JSON"),
