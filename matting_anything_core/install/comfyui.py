@@ -1,0 +1,118 @@
+"""Putting the nodes into a ComfyUI: a copy or a link in custom_nodes, the example pictures in input, and what is missing
+in the Python that runs it. Nothing is installed into that Python: ComfyUI's own torch, numpy and OpenCV stay.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from .files import InstallError, host_files, put_folder, remove_folder
+
+NAME = "matting_anything"
+"""The pack's folder in custom_nodes, and its pictures' folder in input."""
+OLDEST = (0, 3, 64)
+"""The first ComfyUI whose V3 interface the nodes were tried with."""
+MODULES = {
+    "matting_anything_core": "matting-anything-core", "torch": "torch", "torchvision": "torchvision", "numpy": "numpy",
+    "cv2": "opencv-python", "segment_anything": "segment-anything", "timm": "timm", "safetensors": "safetensors",
+    "PIL": "pillow", "platformdirs": "platformdirs", "requests": "requests", "urllib3": "urllib3",
+    "filelock": "filelock", "tqdm": "tqdm",
+}
+"""What the nodes import, and the package that has it. OpenCV is whichever of its packages is there."""
+_ASK = """
+import importlib.util, json, sys
+print(json.dumps([name for name in sys.argv[1:] if importlib.util.find_spec(name) is None]))
+"""
+
+
+def comfyui_version(folder: Path) -> tuple[int, ...]:
+    """The version of the ComfyUI in a folder. Raises InstallError when there is none, or it is too old."""
+    if not (folder / "main.py").is_file() or not (folder / "nodes.py").is_file():
+        raise InstallError(f"{folder} is no ComfyUI (no main.py and nodes.py in it); give the folder that ComfyUI is "
+                           "started in")
+    try:
+        text = (folder / "comfyui_version.py").read_text(encoding="utf-8")
+    except OSError:
+        text = ""
+    found = re.search(r'__version__\s*=\s*"(\d+)\.(\d+)\.(\d+)', text)
+    version = tuple(int(part) for part in found.groups()) if found else ()
+    if version < OLDEST:
+        shown = ".".join(map(str, version)) or "older than its version file"
+        raise InstallError(f"the ComfyUI in {folder} is {shown}; the nodes need {'.'.join(map(str, OLDEST))} or later")
+    return version
+
+
+def python_of(folder: Path) -> Path:
+    """The Python that runs a ComfyUI, as far as its folder tells: an environment in or beside it, else this one."""
+    for place in ("venv/bin/python", ".venv/bin/python", "venv/Scripts/python.exe", ".venv/Scripts/python.exe",
+                  "../python_embeded/python.exe"):
+        if (folder / place).is_file():
+            return folder / place
+    return Path(sys.executable)
+
+
+def missing_packages(python: Path) -> list[str]:
+    """The packages that a Python lacks for the nodes. Raises InstallError when it cannot be asked."""
+    try:
+        answer = subprocess.run([str(python), "-c", _ASK, *MODULES], capture_output=True, text=True, timeout=120,
+                                check=True, cwd=Path(sys.executable).anchor)
+        names = json.loads(answer.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        raise InstallError(f"{python} cannot be asked what is installed ({error}); name the Python that runs ComfyUI "
+                           "with --python") from None
+    return [MODULES[name] for name in names]
+
+
+def install(folder: Path, python: Path, *, link: bool) -> list[str]:
+    """Put the nodes into the ComfyUI in `folder`; returns what was done and what is missing, in lines.
+
+    link: a symbolic link to the files of this package instead of a copy, so that updates arrive by themselves.
+    Raises InstallError, also when something else stands in the nodes' place.
+    """
+    version = comfyui_version(folder)
+    missing = missing_packages(python)
+    source, target = host_files("comfy_nodes"), folder / "custom_nodes" / NAME
+    _ours(target)
+    if link:
+        remove_folder(target)
+        try:
+            target.parent.mkdir(exist_ok=True)
+            os.symlink(source, target, target_is_directory=True)
+        except OSError as error:
+            raise InstallError(f"{target} cannot be linked: {error.strerror or error}; install a copy (without --link)"
+                               ) from None
+    else:
+        put_folder(source, target)
+    pictures = folder / "input" / NAME
+    put_folder(source / "example_pictures", pictures)
+    lines = [f"ComfyUI {'.'.join(map(str, version))}: {'linked' if link else 'copied'} the nodes to {target}",
+             f"The example workflows' pictures are in {pictures}"]
+    if missing:
+        lines += [f"{python} lacks {', '.join(missing)}. This gets them, and moves nothing else:",
+                  f"  {python} -m pip install --no-deps {' '.join(missing)}"]
+    else:
+        lines.append(f"{python} has all that the nodes need")
+    return [*lines, "Start ComfyUI anew; the nodes are under mask > matting, examples under Browse Templates"]
+
+
+def uninstall(folder: Path) -> list[str]:
+    """Take the nodes and the example pictures out again; returns what was done, in lines. Raises InstallError."""
+    _ours(folder / "custom_nodes" / NAME)
+    removed = [str(place) for place in (folder / "custom_nodes" / NAME, folder / "input" / NAME) if remove_folder(place)]
+    return [f"removed {place}" for place in removed] or [f"there is nothing of Matting Anything in {folder}"]
+
+
+def _ours(target: Path) -> None:
+    """Raises InstallError when what stands in the nodes' place is not the nodes."""
+    text = ""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        text = (target / "__init__.py").read_text(encoding="utf-8")
+    dangling = target.is_symlink() and not target.exists()
+    if target.exists() and not dangling and "Matting Anything for ComfyUI" not in text:
+        raise InstallError(f"{target} is something else; move it away and try again")
