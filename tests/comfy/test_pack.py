@@ -1,0 +1,54 @@
+"""The pack's files: nothing foreign is imported, every text is there in both languages, every example is whole."""
+
+from __future__ import annotations
+
+import ast
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+PACK = Path(__file__).resolve().parents[2] / "comfy_nodes"
+ALLOWED = {"comfy", "comfy_api", "folder_paths", "server", "torch", "numpy", "matting_anything_core"}
+NODES = [f"MattingAnything{name}" for name in ("Apply", "LoadModel", "Matte", "PromptEditor", "Refine", "Trimap")]
+LANGUAGES = ("en", "de")
+
+
+@pytest.mark.parametrize("path", sorted(PACK.glob("*.py")), ids=lambda path: path.name)
+def test_nothing_else_is_imported(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else \
+            [node.module or ""] if isinstance(node, ast.ImportFrom) and node.level == 0 else []
+        for name in names:
+            top = name.partition(".")[0]
+            assert top in ALLOWED or top in sys.stdlib_module_names
+
+
+def test_every_node_is_explained_in_both_languages() -> None:
+    source = "".join(path.read_text() for path in PACK.glob("*.py"))
+    texts = {language: json.loads((PACK / "locales" / language / "nodeDefs.json").read_text()) for language in LANGUAGES}
+    for node in NODES:
+        assert f'node_id="{node}"' in source
+        for language in LANGUAGES:
+            page = PACK / "web" / "docs" / node / f"{language}.md"
+            assert "picture.webp" in page.read_text()
+            own, english = texts[language][node], texts["en"][node]
+            assert own["inputs"].keys() == english["inputs"].keys()
+            assert own["outputs"].keys() == english["outputs"].keys()
+        assert (PACK / "web" / "docs" / node / "picture.webp").is_file()
+    assert set(texts["en"]) == set(texts["de"]) == set(NODES)
+
+
+@pytest.mark.parametrize("path", sorted(PACK.glob("example_workflows/*.json")), ids=lambda path: path.stem)
+def test_every_example_is_whole(path: Path) -> None:
+    workflow = json.loads(path.read_text())
+    assert path.with_suffix(".jpg").is_file()
+    nodes = {node["id"]: node for node in workflow["nodes"]}
+    for number, start, output, end, place, kind in workflow["links"]:
+        assert number in nodes[start]["outputs"][output]["links"]
+        assert nodes[end]["inputs"][place]["link"] == number
+        assert nodes[start]["outputs"][output]["type"] == kind
+    for node in nodes.values():
+        if node["type"].startswith("LoadImage"):
+            assert (PACK / "example_pictures" / Path(node["widgets_values"][0]).name).is_file()
