@@ -2,8 +2,8 @@
 
     COMFYUI_DIR=~/ComfyUI ~/ComfyUI/venv/bin/python benchmarks/comfyui.py
 
-Runs the nodes of a real ComfyUI in this process, on the CPU: `lite`, and ViT-B's geometry with made weights. Seconds are
-the CPU's, of all threads together (other work on the machine changes them little); medians of a few runs taken in turns.
+Runs the nodes of a real ComfyUI in this process, on the CPU: `lite`, and ViT-B's geometry with made weights. Seconds
+are the CPU's, of all threads together (other work on the machine changes them little); medians of a few runs in turns.
 """
 
 from __future__ import annotations
@@ -48,15 +48,18 @@ def main() -> None:
                             "vit_b, made weights": MattingModel(_vit_b(), torch.device("cpu"))}.items():
             Matte.execute(model, image, boxes=boxes[:1])
             seconds: dict[str, list[float]] = {job: [] for job in jobs}
+            shown = image
             for _ in range(RUNS):
                 for job, (given, settings, fresh) in jobs.items():
-                    shown = image + torch.rand(()) * 1e-3 if fresh else shown  # a picture it has not seen
+                    if fresh:  # a picture it has not seen
+                        shown = image + torch.rand(()) * 1e-3
                     start = time.process_time()
                     Matte.execute(model, shown.clamp(0, 1), boxes=given, **settings)
                     seconds[job].append(time.process_time() - start)
             one = statistics.median(seconds["one"])
             for job, measured in seconds.items():
-                print(f"{name:20} {job:20} {statistics.median(measured):7.2f} s  {statistics.median(measured) / one:5.2f}x")
+                middle = statistics.median(measured)
+                print(f"{name:20} {job:20} {middle:7.2f} s  {middle / one:5.2f}x")
 
 
 def _picture() -> Any:

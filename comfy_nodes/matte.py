@@ -166,7 +166,7 @@ def _boxes(mattes: Sequence[MatteResult], grounded: Sequence[Grounded]) -> list[
 
 def tell(node: type[io.ComfyNode], text: str) -> None:
     """A warning in ComfyUI's log and on the node."""
-    name = node.GET_SCHEMA().display_name
+    name = node.define_schema().display_name  # not GET_SCHEMA: it writes to the class, locked while a node runs
     logging.warning("%s: %s", name, text)
     from server import PromptServer
 

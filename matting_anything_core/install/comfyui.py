@@ -1,5 +1,5 @@
-"""Putting the nodes into a ComfyUI: a copy or a link in custom_nodes, the example pictures in input, and what is missing
-in the Python that runs it. Nothing is installed into that Python: ComfyUI's own torch, numpy and OpenCV stay.
+"""Putting the nodes into a ComfyUI: a copy or a link in custom_nodes, the example pictures in input, and what is
+missing in the Python that runs it. Nothing is installed into that Python: its torch, numpy and OpenCV stay.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def install(folder: Path, python: Path, *, link: bool) -> list[str]:
 def uninstall(folder: Path) -> list[str]:
     """Take the nodes and the example pictures out again; returns what was done, in lines. Raises InstallError."""
     _ours(folder / "custom_nodes" / NAME)
-    removed = [str(place) for place in (folder / "custom_nodes" / NAME, folder / "input" / NAME) if remove_folder(place)]
+    removed = [place for parent in ("custom_nodes", "input") if remove_folder(place := folder / parent / NAME)]
     return [f"removed {place}" for place in removed] or [f"there is nothing of Matting Anything in {folder}"]
 
 

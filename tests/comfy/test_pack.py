@@ -27,7 +27,7 @@ def test_nothing_else_is_imported(path: Path) -> None:
 
 def test_every_node_is_explained_in_both_languages() -> None:
     source = "".join(path.read_text() for path in PACK.glob("*.py"))
-    texts = {language: json.loads((PACK / "locales" / language / "nodeDefs.json").read_text()) for language in LANGUAGES}
+    texts = {name: json.loads((PACK / "locales" / name / "nodeDefs.json").read_text()) for name in LANGUAGES}
     for node in NODES:
         assert f'node_id="{node}"' in source
         for language in LANGUAGES:

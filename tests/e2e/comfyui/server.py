@@ -95,7 +95,8 @@ class Server:
 
     def pictures(self, entry: dict[str, Any], node: str) -> list[Path]:
         """The files a SaveImage node wrote."""
-        return [self.base / "output" / item["subfolder"] / item["filename"] for item in entry["outputs"][node]["images"]]
+        written = entry["outputs"][node]["images"]
+        return [self.base / "output" / item["subfolder"] / item["filename"] for item in written]
 
 
 def event(entry: dict[str, Any], name: str) -> dict[str, Any] | None:

@@ -82,7 +82,7 @@ def test_alpha_and_colours_are_the_librarys(server: Server) -> None:
 
 
 def test_mask_and_foreground_joined_by_comfyui_are_the_cutout(server: Server) -> None:
-    run = graph(editor(BOX))
+    run = graph(editor((12, 4, 404, 512)))  # not yet run: what ComfyUI has cached is not in its answer
     run |= {"7": {"class_type": "InvertMask", "inputs": {"mask": ["3", 0]}},
             "8": {"class_type": "JoinImageWithAlpha", "inputs": {"image": ["3", 2], "alpha": ["7", 0]}},
             "9": {"class_type": "SaveImage", "inputs": {"images": ["8", 0], "filename_prefix": "joined"}}}
@@ -105,7 +105,8 @@ def test_a_mask_of_zeros_is_no_mask(server: Server) -> None:
     assert pixels(path).shape == (512, 512, 3)
     assert not pixels(path).any()
     assert "nothing is marked or found" in server.log()
-    with_box, box = server.run(graph(editor(BOX), mask=["1", 1])), server.run(graph(editor(BOX)))
+    box = editor((14, 4, 404, 512))
+    with_box, box = server.run(graph(box, mask=["1", 1])), server.run(graph(box))
     np.testing.assert_array_equal(pixels(server.pictures(with_box, "4")[0]), pixels(server.pictures(box, "4")[0]))
 
 
@@ -128,7 +129,6 @@ def test_the_editor_refuses_other_text_before_anything_runs(server: Server) -> N
 def test_an_interrupt_is_obeyed_within_a_picture(server: Server) -> None:
     boxes = [(4 + shift, 4, 404 + shift, 512) for shift in range(100)]
     name = server.start(graph(editor(*boxes), objects="one by one"))
-    before = server.log().count("got prompt")
     while not server.get("/queue")["queue_running"]:
         time.sleep(0.05)
     time.sleep(2)
@@ -136,7 +136,6 @@ def test_an_interrupt_is_obeyed_within_a_picture(server: Server) -> None:
     entry = server.wait(name)
     assert event(entry, "execution_interrupted") is not None
     assert "4" not in entry["outputs"]
-    assert before
 
 
 def test_only_the_prompt_is_new_in_a_second_run(server: Server) -> None:
