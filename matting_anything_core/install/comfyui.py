@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 from .files import InstallError, host_files, put_folder, remove_folder
 
 NAME = "matting_anything"
-"""The pack's folder in custom_nodes, and its pictures' folder in input."""
+"""The pack's folder in custom_nodes."""
 OLDEST = (0, 3, 64)
 """The first ComfyUI whose V3 interface the nodes were tried with."""
 MODULES = {
@@ -89,8 +90,13 @@ def install(folder: Path, python: Path, *, link: bool) -> list[str]:
                                ) from None
     else:
         put_folder(source, target)
-    pictures = folder / "input" / NAME
-    put_folder(source / "example_pictures", pictures)
+    pictures = folder / "input"
+    try:
+        pictures.mkdir(exist_ok=True)
+        for picture in _pictures(source):
+            shutil.copyfile(picture, pictures / picture.name)
+    except OSError as error:
+        raise InstallError(f"{pictures} cannot be written: {error.strerror or error}") from None
     lines = [f"ComfyUI {'.'.join(map(str, version))}: {'linked' if link else 'copied'} the nodes to {target}",
              f"The example workflows' pictures are in {pictures}"]
     if missing:
@@ -103,9 +109,20 @@ def install(folder: Path, python: Path, *, link: bool) -> list[str]:
 
 def uninstall(folder: Path) -> list[str]:
     """Take the nodes and the example pictures out again; returns what was done, in lines. Raises InstallError."""
-    _ours(folder / "custom_nodes" / NAME)
-    removed = [place for parent in ("custom_nodes", "input") if remove_folder(place := folder / parent / NAME)]
+    target = folder / "custom_nodes" / NAME
+    _ours(target)
+    removed = [target] if remove_folder(target) else []
+    for picture in _pictures(host_files("comfy_nodes")):
+        copy = folder / "input" / picture.name
+        if copy.is_file() and copy.read_bytes() == picture.read_bytes():  # otherwise it is the user's by now
+            copy.unlink()
+            removed.append(copy)
     return [f"removed {place}" for place in removed] or [f"there is nothing of Matting Anything in {folder}"]
+
+
+def _pictures(source: Path) -> list[Path]:
+    """The pictures that the example workflows load; their names begin with the pack's."""
+    return sorted((source / "example_pictures").glob(f"{NAME}_*.png"))
 
 
 def _ours(target: Path) -> None:

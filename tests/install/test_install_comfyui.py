@@ -28,13 +28,17 @@ def test_it_is_put_in_and_taken_out(folder: Path, link: bool, capsys: pytest.Cap
     target = folder / "custom_nodes" / "matting_anything"
     assert target.is_symlink() == link
     assert (target / "nodes.py").is_file()
-    assert (folder / "input" / "matting_anything" / "astronaut.png").is_file()
+    picture = folder / "input" / "matting_anything_astronaut.png"
+    assert picture.is_file()
+    changed = folder / "input" / "matting_anything_cat.png"
+    changed.write_bytes(b"the user's own by now")
     said = capsys.readouterr().out
     assert "ComfyUI 0.27.0" in said
     assert ("linked" if link else "copied") in said
     assert main(["install", "comfyui", str(folder), "--uninstall"]) == 0
     assert not target.exists()
-    assert not (folder / "input" / "matting_anything").exists()
+    assert not picture.exists()
+    assert changed.read_bytes() == b"the user's own by now"
     assert main(["install", "comfyui", str(folder), "--uninstall"]) == 0
     assert "nothing of Matting Anything" in capsys.readouterr().out
     assert Path(comfyui.host_files("comfy_nodes"), "nodes.py").is_file()  # the link's goal is untouched

@@ -25,7 +25,8 @@ class Server:
         for name in ("custom_nodes", "input", "output", "temp", "user", "models"):
             (base / name).mkdir(parents=True, exist_ok=True)
         (base / "custom_nodes" / "matting_anything").symlink_to(PACK)
-        (base / "input" / "matting_anything").symlink_to(PACK / "example_pictures")
+        for picture in (PACK / "example_pictures").glob("*.png"):
+            (base / "input" / picture.name).symlink_to(picture)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]

@@ -20,18 +20,18 @@ from .server import PACK, Server, event, to_api
 
 WORKFLOWS = sorted(PACK.glob("example_workflows/*.json"))
 BOX = (4, 4, 404, 512)
-PICTURE = PACK / "example_pictures" / "astronaut.png"
+PICTURE = PACK / "example_pictures" / "matting_anything_astronaut.png"
 
 
 def editor(*boxes: tuple[float, ...]) -> str:
     return json.dumps({"version": 1, "width": 512, "height": 512, "objects": [{"box": box} for box in boxes]})
 
 
-def graph(prompt: str | None = None, picture: str = "astronaut.png", **settings: Any) -> dict[str, Any]:
+def graph(prompt: str | None = None, **settings: Any) -> dict[str, Any]:
     """LoadImage (1) and the model (2) into Matte (3); its cut-out (4) and its mask (6) are saved."""
     given = {} if prompt is None else {"prompt": prompt}
     return {
-        "1": {"class_type": "LoadImage", "inputs": {"image": f"matting_anything/{picture}"}},
+        "1": {"class_type": "LoadImage", "inputs": {"image": PICTURE.name}},
         "2": {"class_type": "MattingAnythingLoadModel", "inputs": {"model": "lite"}},
         "3": {"class_type": "MattingAnythingMatte",
               "inputs": {"model": ["2", 0], "image": ["1", 0], **given, **settings}},
