@@ -300,13 +300,22 @@ def test_the_node_may_be_resized_and_the_graph_zoomed(ready: EditorPage) -> None
     assert width == pytest.approx(shown, rel=0.02), "the canvas has not the pixels that the screen shows"
 
 
-def test_the_picture_is_found_from_inside_a_subgraph(ready: EditorPage) -> None:
+@pytest.mark.parametrize("reloaded", [False, True], ids=["made", "reloaded"])
+def test_the_picture_is_found_from_inside_a_subgraph(
+    ready: EditorPage, reloaded: bool, request: pytest.FixtureRequest
+) -> None:
+    if "1.58" in request.node.name and "nodes2" in request.node.name and not reloaded:
+        pytest.xfail("Nodes 2.0 of frontend 1.58 shows a left-over copy's widget until the workflow is loaded again")
     ready.click(100, 100, SIZE)
     text = ready.text()
+    ready.page.evaluate("() => void window.app.graph.convertToSubgraph(new Set([window.app.graph.getNodeById(2)]))")
+    if reloaded:
+        ready.page.evaluate("window.app.loadGraphData(window.app.graph.serialize())")
+        ready.page.wait_for_timeout(500)
     ready.page.evaluate("""() => {
         const {graph, canvas} = window.app;
-        const {subgraph, node} = graph.convertToSubgraph(new Set([graph.getNodeById(2)]));
-        canvas.openSubgraph(subgraph, node);
+        const outer = graph.nodes.find(node => node.subgraph);
+        canvas.openSubgraph(outer.subgraph, outer);
     }""")
     ready.wait_for_picture(*SIZE)
     inner = "window.app.canvas.graph.nodes.find(n => n.type === 'MattingAnythingPromptEditor')"
