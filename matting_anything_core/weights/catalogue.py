@@ -16,10 +16,19 @@ Role = Literal["sam", "m2m", "joint", "grounding"]
 
 
 @dataclass(frozen=True)
+class Companion:
+    """A small text file that a file of weights needs beside it."""
+
+    name: str
+    url: str
+    sha256: str
+
+
+@dataclass(frozen=True)
 class WeightFile:
     """One published file. `size` is in bytes; `size` and `sha256` are None where nobody has published them.
 
-    `companions` are small text files (configuration, vocabulary) that lie beside it at the same revision.
+    `companions` are small text files that it needs beside it.
     """
 
     name: str
@@ -31,7 +40,7 @@ class WeightFile:
     licence: str
     revision: str
     note: str
-    companions: tuple[str, ...] = ()
+    companions: tuple[Companion, ...] = ()
 
     @property
     def published_name(self) -> str:
@@ -62,6 +71,7 @@ _SAM = "https://dl.fbaipublicfiles.com/segment_anything/"
 _HUB = "https://huggingface.co/"
 _TOOLKIT_NOTE = "copy of the authors' file (theirs is on Google Drive); checksum not published, optimiser state dropped"
 _DINO_REVISION = "a2bb814dd30d776dcf7e30523b00659f4f141c71"
+_BERT_REVISION = "86b5e0934494bd15c9632b12f734a8a67f723594"
 
 _FILES = (
     WeightFile(
@@ -106,8 +116,9 @@ _FILES = (
         url=_HUB + f"IDEA-Research/grounding-dino-tiny/resolve/{_DINO_REVISION}/model.safetensors", size=689359096,
         sha256="1a2412ef99bd74bcd3c2a246fa1e48581f8889a1300c9051974741314fc042f3", licence="Apache-2.0",
         revision=_DINO_REVISION, note="words to boxes, for text prompts (extra `text`)",
-        companions=("config.json", "preprocessor_config.json", "tokenizer.json", "tokenizer_config.json",
-                    "special_tokens_map.json", "vocab.txt"),
+        # Configuration and picture sizes stand in grounding/load.py; the vocabulary is BERT's.
+        companions=(Companion("vocab.txt", _HUB + f"google-bert/bert-base-uncased/resolve/{_BERT_REVISION}/vocab.txt",
+                              "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"),),
     ),
 )
 

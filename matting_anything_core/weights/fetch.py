@@ -19,8 +19,6 @@ Stage = Literal["download", "convert"]
 StageProgress = Callable[[str, Stage], DownloadProgress]
 """Called with a file's name and what is done with it; returns the callback that takes the steps."""
 
-_COMPANION_LIMIT = 8 << 20
-
 
 def fetch(
     name: str,
@@ -51,7 +49,9 @@ def fetch(
         if len(wanted) > 1:
             raise WeightsError(f"{name} is several files ({', '.join(file.name for file in wanted)}); fetch them one "
                                "by one when giving an address")
-        wanted = [replace(file, url=url) for file in wanted]
+        beside = url.rsplit("/", 1)[0]
+        wanted = [replace(file, url=url, companions=tuple(replace(text, url=f"{beside}/{text.name}")
+                                                          for text in file.companions)) for file in wanted]
     for file in wanted:
         if file.role == "grounding":
             _fetch_grounding(file, progress, patience)
@@ -62,7 +62,7 @@ def fetch(
 
 def _installed(file: WeightFile) -> bool:
     path = store.home() / file.installed_name
-    return path.is_file() and all((path.parent / name).is_file() for name in file.companions)
+    return path.is_file() and all((path.parent / text.name).is_file() for text in file.companions)
 
 
 def _with_checksums(files: list[WeightFile], name: str, sha256: str | None, trust: bool) -> list[WeightFile]:
@@ -114,16 +114,9 @@ def _check_content(file: WeightFile, path: Path) -> None:
 
 
 def _fetch_grounding(file: WeightFile, progress: StageProgress | None, patience: Patience | None) -> None:
-    """transformers' own layout: the weights, and beside them configuration and vocabulary of the same commit.
-
-    The texts have no published checksums; their address holds the full commit, and they hold no code.
-    """
+    """As published, and beside it the vocabulary; both are held to their checksums."""
     target = store.home() / file.installed_name
-    base = file.url.rsplit("/", 1)[0]
-    for name in file.companions:
-        path = download(f"{base}/{name}", target.parent / name, patience=patience)
-        if path.stat().st_size > _COMPANION_LIMIT:
-            path.unlink()
-            raise WeightsError(f"{base}/{name} is far too large for a text of configuration; it was deleted")
+    for text in file.companions:
+        download(text.url, target.parent / text.name, sha256=text.sha256, patience=patience)
     download(file.url, target, sha256=file.sha256, size=file.size, patience=patience,
              progress=progress(file.name, "download") if progress else None)

@@ -57,9 +57,13 @@ def _whole(path: Path, file: WeightFile, progress: ShareCallback | None) -> Find
     digest = file_sha256(path, progress=progress)
     if digest != file.sha256:
         return Finding(path, "damaged", f"{path} has the sha256 {digest}, published is {file.sha256}; get it again")
-    missing = [name for name in file.companions if not (path.parent / name).is_file()]
-    if missing:
-        return Finding(path, "damaged", f"{path.parent} lacks {', '.join(missing)}; get it again")
+    for text in file.companions:
+        beside = path.parent / text.name
+        if not beside.is_file():
+            return Finding(path, "damaged", f"{path.parent} lacks {text.name}; get it again")
+        if (digest := file_sha256(beside)) != text.sha256:
+            return Finding(path, "damaged", f"{beside} has the sha256 {digest}, published is {text.sha256}; delete it "
+                                            "and get it again")
     return Finding(path, "ok", "sha256 as published")
 
 

@@ -111,22 +111,56 @@ def test_a_sound_file_of_the_other_part_is_not_installed(home, published, server
     assert not (home / "m2m_vit_l.safetensors").exists()
 
 
-def test_grounding_comes_with_its_texts(home, server, monkeypatch):
-    body = b"weights of another library"
+@pytest.fixture
+def words(monkeypatch, server):
+    """A published detector with its vocabulary, each under its own address and checksum."""
+    bodies = {"model.safetensors": b"weights of another library", "vocab.txt": b"[PAD]\ndog\n"}
+    sums = {name: hashlib.sha256(body).hexdigest() for name, body in bodies.items()}
+    address = server.url.replace("weights.pth", "bert/vocab.txt")
+    vocabulary = catalogue.Companion("vocab.txt", address, sums["vocab.txt"])
     file = dataclasses.replace(
         catalogue.FILES["grounding-dino-tiny"], url=server.url.replace("weights.pth", "abc/model.safetensors"),
-        size=len(body), sha256=hashlib.sha256(body).hexdigest(),
+        size=len(bodies["model.safetensors"]), sha256=sums["model.safetensors"], companions=(vocabulary,),
     )
     monkeypatch.setattr(catalogue, "FILES", MappingProxyType({file.name: file}))
-    server.will(lambda handler: ranged(handler, body if handler.path.endswith(".safetensors") else b"{}"))
-    assert fetch("grounding-dino-tiny") == [home / "grounding-dino-tiny" / "model.safetensors"]
-    assert (home / "grounding-dino-tiny" / "vocab.txt").read_bytes() == b"{}"
+    server.will(lambda handler: ranged(handler, bodies[handler.path.rsplit("/", 1)[1]]))
+    return bodies
+
+
+def test_grounding_comes_with_its_vocabulary(home, server, words):
+    folder = home / "grounding-dino-tiny"
+    assert fetch("grounding-dino-tiny") == [folder / "model.safetensors"]
+    assert {path.name for path in folder.iterdir() if path.suffix != ".lock"} == {"model.safetensors", "vocab.txt"}
+    assert (folder / "vocab.txt").read_bytes() == words["vocab.txt"]
+    assert [path for path, _ in server.requests] == ["/bert/vocab.txt", "/abc/model.safetensors"]
     assert command("verify", "grounding-dino-tiny") == 0
-    (home / "grounding-dino-tiny" / "config.json").unlink()
+    (folder / "vocab.txt").write_bytes(b"[PAD]\ncat\n")
+    assert command("verify", "grounding-dino-tiny") == 1
+    (folder / "vocab.txt").unlink()
     assert command("verify", "grounding-dino-tiny") == 1
     server.will(status(404))
-    with pytest.raises(WeightsError, match=r"config\.json.*404"):
+    with pytest.raises(WeightsError, match=r"vocab\.txt.*404"):
         fetch("grounding-dino-tiny")
+
+
+def test_another_vocabulary_is_refused(home, words):
+    words["vocab.txt"] = b"[PAD]\nwolf\n"
+    with pytest.raises(WeightsError, match="another file than expected"):
+        fetch("grounding-dino-tiny")
+    assert not (home / "grounding-dino-tiny" / "vocab.txt").exists()
+    assert not (home / "grounding-dino-tiny" / "model.safetensors").exists()
+
+
+def test_a_mirror_of_the_detector_has_its_vocabulary_beside_it(home, server, words):
+    mirror = server.url.replace("weights.pth", "m/model.safetensors")
+    assert command("fetch", "grounding-dino-tiny", "--url", mirror) == 0
+    assert [path for path, _ in server.requests] == ["/m/vocab.txt", "/m/model.safetensors"]
+
+
+def test_the_vocabulary_is_pinned():
+    [text] = catalogue.FILES["grounding-dino-tiny"].companions
+    assert text.sha256 == "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"
+    assert "/resolve/86b5e093" in text.url
 
 
 def test_converting_from_the_command_line(home, files, tmp_path, capsys):
