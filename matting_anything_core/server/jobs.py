@@ -136,6 +136,8 @@ class Jobs:
             for job in self._active:
                 job.cancel()
             await asyncio.wait(running, timeout=patience)
+            for job in self._active:
+                job._settle(Stopping())
         self._queue.put(None)
         await asyncio.to_thread(self._thread.join, patience)
         return not self._thread.is_alive()

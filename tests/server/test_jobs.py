@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import copy
 import json
@@ -16,6 +17,7 @@ import requests
 from tiny import picture, tiny_model
 
 from matting_anything_core import matte
+from matting_anything_core.server.jobs import Jobs, Stopping
 from matting_anything_core.server.run import _listening
 from matting_anything_core.server.settings import Settings
 
@@ -234,3 +236,21 @@ def test_answers_do_not_wait_for_more_to_send() -> None:
     """asyncio turns Nagle's algorithm off for sockets that name TCP; with it, each answer came 40 ms late."""
     with _listening(0) as listener:
         assert listener.proto == socket.IPPROTO_TCP
+
+
+def test_a_job_that_takes_no_orders_is_given_up() -> None:
+    """Its client is told that the service stops, and `stop` that the thread still works."""
+    end = threading.Event()
+
+    async def run() -> tuple[bool, BaseException | None]:
+        jobs = Jobs(1)
+        job = jobs.submit(lambda _progress: end.wait(60))
+        while not jobs.running or job.stage is None:
+            await asyncio.sleep(0.01)
+        stopped = await jobs.stop(0.05, 0.05)
+        end.set()
+        return stopped, job.result.exception()
+
+    stopped, error = asyncio.run(run())
+    assert not stopped
+    assert isinstance(error, Stopping)
