@@ -21,13 +21,14 @@ from torch.nn import functional as F
 from . import detail, refine
 from .device import autocast, in_chunks, resolve_device, resolve_dtype
 from .errors import PromptError
-from .geometry import Fit, Window, resize_window, source_window, to_square
+from .geometry import Fit, Window, fit_picture, resize_window, source_window, to_square
 from .image import Image, read_image
 from .networks.m2m import MaskToMatte
 from .networks.m2m_fast import FoldedMaskToMatte, Prepared, Stages, fold, prepare
 from .networks.sam import Sam, build_sam, load_state
 from .prompting import checked, ended_at_box, groups, mask_logits, united, within
 from .result import Matte
+from .snap import snapped
 from .types import Embedding, Guidance, ImageInput, ProgressCallback, Prompt, PromptInput, Sides, prompts_of
 
 if TYPE_CHECKING:
@@ -46,17 +47,19 @@ class Defaults(NamedTuple):
     """What `auto` means for a model.
 
     closer: its encoder is so quick that small objects get a closer look. inside: its masks end where the box does
-    (with a margin), since what it finds elsewhere is more often wrong than a box that is too small.
+    (with a margin), since what it finds elsewhere is more often wrong than a box that is too small. snap: its masks
+    are moved to the picture's edges (see snap.py).
     """
 
     guidance: Guidance = "mask"
     sides: Sides = "one"
     closer: bool = False
     inside: bool = False
+    snap: bool = False
 
 
 class _Candidate(NamedTuple):
-    """One prompt's best mask: logits 1×4h×4w in the encoder's square, and its predicted IoU."""
+    """One prompt's best mask: logits 1×any×any over the encoder's square (4h×4w as decoded), its predicted IoU."""
 
     logits: Tensor
     score: float
@@ -106,6 +109,7 @@ class MattingAnything:
             sides=_choice(checkpoint.metadata.get("sides"), ("one", "two")),
             closer=checkpoint.architecture == "lite",
             inside=checkpoint.architecture == "lite",
+            snap=checkpoint.architecture == "lite",
         )
         return cls(sam, m2m, device=device, dtype=dtype, matte_square=checkpoint.matte_square,
                    name=checkpoint.architecture, defaults=defaults)
@@ -264,12 +268,12 @@ class MattingAnything:
     ) -> list[Matte]:
         """The mattes of checked prompts, all from one embedding; together: one of them all."""
         candidates = self._segment(embedding, ready)
-        if self.defaults.inside and not modes.reference:
-            fit = Fit(embedding.image.height, embedding.image.width, self.square)
-            candidates = [candidate._replace(logits=ended_at_box(candidate.logits, prompt, fit))
-                          for candidate, prompt in zip(candidates, ready, strict=True)]
+        if not modes.reference:
+            candidates = self._ended(embedding.image, ready, candidates)
         if together:
             candidates, ready = [_united_masks(candidates)], [united(ready)]
+        if self.defaults.snap and not modes.reference:
+            candidates = self._snapped(embedding.image, candidates)
         features = embedding.features
         if self.matte_square != self.square:
             grid = self.matte_square // 16
@@ -283,6 +287,22 @@ class MattingAnything:
             mattes.append(self._one(embedding.image, prompt, candidate, prepared, modes, step))
             step("matte", 1.0)
         return mattes
+
+    def _ended(
+        self, image: Image, prompts: Sequence[Prompt], candidates: list[_Candidate]
+    ) -> list[_Candidate]:
+        """The masks ended at their boxes, where this model's defaults say so."""
+        if not self.defaults.inside:
+            return candidates
+        fit = Fit(image.height, image.width, self.square)
+        return [candidate._replace(logits=ended_at_box(candidate.logits, prompt, fit))
+                for candidate, prompt in zip(candidates, prompts, strict=True)]
+
+    def _snapped(self, image: Image, candidates: list[_Candidate]) -> list[_Candidate]:
+        """The masks with their edges moved to the picture's."""
+        fit = Fit(image.height, image.width, self.square)
+        rgb = fit_picture(_visible(image), fit)
+        return [candidate._replace(logits=snapped(candidate.logits, rgb, fit)) for candidate in candidates]
 
     def check(self, image: Image, prompts: Sequence[Prompt]) -> list[Prompt]:
         """The prompts as they are used on a picture: boxes clipped, a box put around a mask that has none.
@@ -408,7 +428,7 @@ def _os1(stages: Stages, uncertain: Tensor) -> Callable[[Window], Tensor]:
 
 
 def upsample_mask(logits: Tensor, fit: Fit) -> tuple[Tensor, Window]:
-    """SAM's low-resolution logits 1×4h×4w -> the mask of the picture, as (bool inside its box, box).
+    """A mask's logits 1×any×any over the square -> the mask of the picture, as (bool inside its box, box).
 
     Enlarged bilinearly to the square, cropped to the picture, resized bilinearly to its pixels, true above 0 (as
     SAM does); only around what is positive, since what bilinear weights mix of negative values is negative.
