@@ -59,7 +59,7 @@ def object_info() -> dict[str, Any]:
     return recorded
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """ComfyUI's folders with pictures whose quarters have colours of their own."""
     root = tmp_path_factory.mktemp("comfyui")
@@ -80,8 +80,9 @@ def picture(size: tuple[int, int], turned: bool = False) -> Image.Image:
     return quarters.resize(size, Image.Resampling.NEAREST)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Any]:
+    """Ends with this package's tests: while Playwright runs, no other event loop can run in this thread."""
     from playwright.sync_api import sync_playwright
 
     from .page import CHROMIUM_FLAGS
@@ -92,7 +93,7 @@ def browser() -> Iterator[Any]:
         opened.close()
 
 
-@pytest.fixture(scope="session", params=sorted(FRONTENDS) or ["none"])
+@pytest.fixture(scope="package", params=sorted(FRONTENDS) or ["none"])
 def frontend(request: pytest.FixtureRequest, files: Path) -> Iterator[Any]:
     """The test server with one version of the frontend."""
     from .frontend_server import FrontendServer
@@ -103,12 +104,12 @@ def frontend(request: pytest.FixtureRequest, files: Path) -> Iterator[Any]:
         yield server
 
 
-@pytest.fixture(scope="session", params=list(RENDERERS))
+@pytest.fixture(scope="package", params=list(RENDERERS))
 def renderer(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def opened(browser: Any, frontend: Any, renderer: str) -> Iterator[Any]:
     """One page in one renderer, which the tests share as a user's day does."""
     with open_page(browser, frontend, renderer) as page:
