@@ -52,3 +52,12 @@ def test_every_example_is_whole(path: Path) -> None:
     for node in nodes.values():
         if node["type"].startswith("LoadImage"):
             assert (PACK / "example_pictures" / Path(node["widgets_values"][0]).name).is_file()
+
+
+def test_the_registrys_metadata_is_this_projects() -> None:
+    tomllib = pytest.importorskip("tomllib")
+    own, whole = (tomllib.loads((folder / "pyproject.toml").read_text()) for folder in (PACK, PACK.parent))
+    assert own["project"]["version"] == whole["project"]["version"]
+    assert own["project"]["dependencies"] == [whole["project"]["name"]]
+    assert own["project"].get("urls", {}).items() <= whole["project"].get("urls", {}).items()  # no invented address
+    assert (PACK / own["project"]["license"]["file"]).read_text() == (PACK.parent / "LICENSE").read_text()
