@@ -36,7 +36,7 @@ class Client:
 
     def __call__(self, method: str, path: str, **options: Any) -> requests.Response:
         headers = {"Authorization": f"Bearer {self.endpoint.token}", **options.pop("headers", {})}
-        return self.session.request(method, self.endpoint.url + path, headers=headers, timeout=60, **options)
+        return self.session.request(method, self.endpoint.url + path, headers=headers, timeout=600, **options)
 
     def upload(self, pixels: np.ndarray) -> str:
         """Raw pixels; returns the picture's id."""
