@@ -254,11 +254,11 @@ class Leg:
         with self.average.swapped_in(self.task):
             self.task.eval()
             m2m = self.task.m2m if self.stage.kind == "matte" else None
-            scores = evaluate(self.task.sam, m2m, self.items, self.stage.matte_square)
+            scores = evaluate(self.task.sam, m2m, self.items, self.stage.matte_square, snap=self.stage.snap)
             if self.board.on:
                 some = self.items[:: max(1, len(self.items) // SHOWN)][:SHOWN]
-                self.board.picture("validation", draw(self.task.sam, m2m, some, self.stage.matte_square),
-                                   self.run.total_steps)
+                self.board.picture("validation", draw(self.task.sam, m2m, some, self.stage.matte_square,
+                                                      snap=self.stage.snap), self.run.total_steps)
         self.wrapped.train()
         append_scores(self.out / "scores.csv", self.number, self.run.step, self.run.seconds, scores)
         for kind, values in scores.items():

@@ -10,8 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..geometry import Fit
 from ..networks.m2m import Alphas, MaskToMatte
 from ..networks.sam import Sam
+from ..prompting import ended_at_box
+from ..snap import snapped
+from ..types import Box, Prompt
 from .encoder_task import normalised
 from .losses import matte_losses
 from .losses_sam import measured_iou
@@ -80,7 +84,8 @@ class MatteTask(nn.Module):
 
     @torch.no_grad()
     def _frozen(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Features at the matte's square and the low-resolution mask logits N×1×h×w of the best candidate."""
+        """Features at the matte's square, and the mask logits N×1×h×w of the best candidate: of the decoder's low
+        resolution, or of the encoder's square when they are snapped."""
         pixels = normalised(self.sam, batch["rgb"], batch["size"])
         with torch.autocast(pixels.device.type, DTYPES[self.stage.precision],
                             enabled=self.stage.precision != "float32"):
@@ -89,6 +94,9 @@ class MatteTask(nn.Module):
         owner = torch.arange(len(pixels), device=pixels.device)
         logits, predicted = self.sam.decode(features, boxes=batch["box"], owner=owner)
         low = logits[owner, predicted.argmax(1)].unsqueeze(1)
+        if self.stage.snap:
+            rows = zip(low, batch["box"].tolist(), batch["rgb"], batch["size"].tolist(), strict=True)
+            low = torch.stack([_mended(*row) for row in rows])
         side = (self.stage.matte_square or self.stage.square) // 16
         if features.shape[-1] != side:
             features = F.interpolate(features, (side, side), mode="bilinear", align_corners=False)
@@ -119,3 +127,12 @@ class MatteTask(nn.Module):
         empty = (target > 0.5).sum((1, 2, 3)) < 16
         usable = ((iou[:, 0] >= USABLE) | empty).float()
         return weight * usable[:, None, None, None]
+
+
+def _mended(logits: Tensor, box: Box, rgb: Tensor, size: tuple[int, int]) -> Tensor:
+    """One picture's mask logits 1×h×w and its padded uint8 3×S×S, of which `size` is picture -> logits 1×S×S, as the
+    small model has them when it is used."""
+    height, width = size
+    fit = Fit(height, width, rgb.shape[-1])
+    colours = rgb[:, :height, :width].permute(1, 2, 0).cpu().numpy()
+    return snapped(ended_at_box(logits, Prompt(box=box), fit), colours, fit)

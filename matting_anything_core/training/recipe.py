@@ -57,7 +57,8 @@ class Stage:
     Mask-to-Matte on the frozen result. square: the encoder's input; matte_square: Mask-to-Matte's (0: the same);
     crop: side of random windows of the matte's square that are taught, `crops` of them a picture (0: all of it).
     samples: "scenes" (`scene.py`) or "paper" (section 4.1: composites and pictures, cropped about the unknown region).
-    schedule: where each scale is taught, see `weight_maps.py`. batch is for each process.
+    schedule: where each scale is taught, see `weight_maps.py`. snap: Mask-to-Matte is given masks as the small
+    model uses them, ended at the box and moved to the picture's edges (`snap.py`). batch is for each process.
     """
 
     kind: StageKind
@@ -85,6 +86,7 @@ class Stage:
     crops: int = 1
     losses: tuple[float, float, float] = (1.0, 1.0, 1.0)
     freeze_norms: bool = True
+    snap: bool = False
     precision: Precision = "float32"
 
 

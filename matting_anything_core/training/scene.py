@@ -62,7 +62,7 @@ def build(rng: Rng, library: Library, side: int, *, photographs: float = 0.4, mo
         small = True
     else:
         scene = _background(rng, library, size)
-        count = 1 if chance(rng, 0.65) else int(rng.integers(1, most + 1))
+        count = 1 if chance(rng, 0.5) else int(rng.integers(1, most + 1))
         small = False
     for index in range(count):
         scene = _add(rng, library, scene, small=small or index > 0, generated=generated)
@@ -138,7 +138,7 @@ def _background(rng: Rng, library: Library, size: tuple[int, int]) -> Scene:
     rgb, alpha = _window(rng, photo, size, 0.2 if photo.alpha is not None else 0.6)
     if chance(rng, 0.5):
         rgb = jitter_colour(rgb, rng, hue=0.3)
-    if chance(rng, 0.45):
+    if chance(rng, 0.3):
         sigma = float(np.exp(rng.uniform(np.log(0.5), np.log(10)))) * max(size) / 320
         rgb = blur(rgb, sigma)
         alpha = None if sigma > 1.5 else alpha

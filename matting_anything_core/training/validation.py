@@ -13,8 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..geometry import Fit, fit_picture
 from ..networks.m2m import MaskToMatte
 from ..networks.sam import Sam
+from ..prompting import ended_at_box
+from ..snap import snapped
+from ..types import Prompt
 from .augment import Array, Rng, blur, chance, placed, random_crop
 from .layouts import Record, list_records
 from .library import Bytes, Photo, cut_from, read_photo
@@ -107,16 +111,22 @@ def to_picture(values: Tensor, height: int, width: int, shape: tuple[int, int]) 
 
 
 @torch.no_grad()
-def predict(sam: Sam, m2m: MaskToMatte | None, item: Item, matte_square: int) -> tuple[Bytes, Array | None]:
+def predict(sam: Sam, m2m: MaskToMatte | None, item: Item, matte_square: int, *,
+            snap: bool = False) -> tuple[Bytes, Array | None]:
     """The mask (bool) from the box of the subject, and the alpha merged from the three scales if there is a matte
-    network: `mask` guidance from the mask outwards and inwards."""
+    network: `mask` guidance from the mask outwards and inwards. snap: with the mask as the small
+    model uses it, ended at the box and moved to the picture's edges."""
     device = next(sam.parameters()).device
     pixels, h, w = network_input(sam, item.rgb, sam.square)
     features = sam.encode(pixels.to(device))
     scale = torch.tensor([w / item.alpha.shape[1], h / item.alpha.shape[0]] * 2)
-    box = torch.from_numpy(box_of(item.alpha.astype(np.float32) / 255))[None] * scale
-    logits, iou = sam.decode(features, boxes=box.to(device))
+    box = torch.from_numpy(box_of(item.alpha.astype(np.float32) / 255))
+    logits, iou = sam.decode(features, boxes=(box[None] * scale).to(device))
     low = logits[:, iou[0].argmax()][:, None].float()
+    if snap:
+        fit = Fit(item.alpha.shape[0], item.alpha.shape[1], sam.square)
+        ended = ended_at_box(low[0].cpu(), Prompt(box=box.tolist()), fit)
+        low = snapped(ended, fit_picture(item.rgb, fit), fit)[None].to(device)
     full = F.interpolate(low, (sam.square, sam.square), mode="bilinear", align_corners=False).cpu()
     shape = item.alpha.shape[0], item.alpha.shape[1]
     mask = to_picture(full, h, w, shape) > 0
@@ -149,13 +159,13 @@ def band_of(item: Item) -> Bytes:
     return cv2.dilate(unknown | edge, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))).astype(bool)
 
 
-def evaluate(sam: Sam, m2m: MaskToMatte | None, items: Sequence[Item], matte_square: int = 0
-             ) -> dict[str, dict[str, float]]:
+def evaluate(sam: Sam, m2m: MaskToMatte | None, items: Sequence[Item], matte_square: int = 0, *,
+             snap: bool = False) -> dict[str, dict[str, float]]:
     """Means for each kind: iou of the mask, mad of the mask and, with a matte network, of the alpha; both also inside
     the transition band. Hard items count for the mask alone."""
     sums: dict[str, dict[str, list[float]]] = {}
     for item in items:
-        mask, alpha = predict(sam, m2m, item, matte_square)
+        mask, alpha = predict(sam, m2m, item, matte_square, snap=snap)
         truth, there = item.alpha.astype(np.float32) / 255, item.alpha > 127
         values = {"iou": float((mask & there).sum() / max(1, (mask | there).sum())),
                   "mask_mad": float(np.abs(mask - truth).mean())}
@@ -169,11 +179,12 @@ def evaluate(sam: Sam, m2m: MaskToMatte | None, items: Sequence[Item], matte_squ
     return {kind: {name: float(np.mean(x)) for name, x in values.items()} for kind, values in sums.items()}
 
 
-def draw(sam: Sam, m2m: MaskToMatte | None, items: Sequence[Item], matte_square: int = 0, side: int = 160) -> Bytes:
+def draw(sam: Sam, m2m: MaskToMatte | None, items: Sequence[Item], matte_square: int = 0, side: int = 160, *,
+         snap: bool = False) -> Bytes:
     """A sheet for the eye: one row an item with the picture and its box, the mask, and the alpha if there is one."""
     rows = []
     for item in items:
-        mask, alpha = predict(sam, m2m, item, matte_square)
+        mask, alpha = predict(sam, m2m, item, matte_square, snap=snap)
         boxed = item.rgb.copy()
         x0, y0, x1, y1 = (int(v) for v in box_of(item.alpha.astype(np.float32) / 255))
         cv2.rectangle(boxed, (x0, y0), (x1 - 1, y1 - 1), (255, 40, 40), 3)

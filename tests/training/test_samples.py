@@ -6,15 +6,21 @@ import numpy as np
 import pytest
 import torch
 
+from matting_anything_core import Prompt, load_model, read_image
+from matting_anything_core.assets import DEMO_BOX, demo_picture
+from matting_anything_core.networks.m2m import MaskToMatte
+from matting_anything_core.networks.sam import build_sam
 from matting_anything_core.training import generator
 from matting_anything_core.training.library import open_library
 from matting_anything_core.training.lite_data import PromptedScenes, SceneSettings
 from matting_anything_core.training.matte_data import SceneMattes, window_step
+from matting_anything_core.training.matte_task import MatteTask
 from matting_anything_core.training.paper_data import PaperMattes
 from matting_anything_core.training.prompting import box_of, jittered_box, points_on
 from matting_anything_core.training.recipe import Source, Stage
 from matting_anything_core.training.scene import build
 from matting_anything_core.training.trimap import BACKGROUND, FOREGROUND, UNKNOWN, random_trimap
+from matting_anything_core.training.validation import Item, predict
 
 from .made_up import make_layout
 
@@ -123,6 +129,33 @@ def test_hard_edges_teach_nothing(library):
             assert not sample["weight"][0][edge].any()
             return
     pytest.fail("no sample of a photograph with a hard mask came up")
+
+
+def test_validation_looks_at_the_masks_that_the_model_uses():
+    """The same picture, box and weights: `predict` with `snap`, and the library."""
+    model = load_model("lite", device="cpu")
+    rgb = read_image(demo_picture()).rgb
+    x0, y0, x1, y1 = (int(v) for v in DEMO_BOX)
+    alpha = np.zeros(rgb.shape[:2], np.uint8)
+    alpha[y0:y1, x0:x1] = 255  # its bounds are the box
+    wanted = model.matte(model.embed(rgb), Prompt(box=DEMO_BOX))[0].mask
+    found = {snap: predict(model.sam, None, Item("demo", rgb, alpha, True), 0, snap=snap)[0] for snap in (False, True)}
+    apart = {snap: (mask ^ wanted).sum() / wanted.sum() for snap, mask in found.items()}
+    assert apart[True] < 0.01
+    assert apart[True] < apart[False]
+
+
+def test_the_matte_is_taught_on_snapped_masks(library):
+    stage = Stage("matte", 1, 2, 64, photographs=0.0, most_objects=1, snap=True)
+    task = MatteTask(build_sam("lite", 64), MaskToMatte(), stage, 1)
+    data = SceneMattes(library, stage, 5, 10)
+    batch = {name: torch.stack([data[0][name], data[1][name]]) for name in data[0]}
+    with torch.no_grad():
+        _, low = task._frozen(batch)
+    assert low.shape == (2, 1, 64, 64)
+    for logits, (height, width) in zip(low, batch["size"].tolist(), strict=True):
+        assert (logits[:, height:] < 0).all() or (logits > 0).all()
+        assert (logits[:, :, width:] < 0).all() or (logits > 0).all()
 
 
 def test_the_papers_samples(tmp_path):
