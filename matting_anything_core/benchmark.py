@@ -214,7 +214,8 @@ def _exact(job: Job, image: Image) -> Measured:
 
     from .api import load_model
     from .geometry import Fit
-    from .model import _Candidate, _Modes
+    from .masks import Candidate
+    from .model import _Modes
     from .networks.m2m_fast import prepare
     from .types import Prompt
 
@@ -224,7 +225,7 @@ def _exact(job: Job, image: Image) -> Measured:
     model._m2m = cast("FoldedMaskToMatte", _TimedM2M(model._m2m, clock))
     with clock.stage("encode"):
         embedding = model.embed(image)
-    candidate = _Candidate(subject_logits(job.box, Fit(image.height, image.width, model.square)), 1.0)
+    candidate = Candidate(subject_logits(job.box, Fit(image.height, image.width, model.square)), 1.0)
     modes = _Modes("mask", "one", postprocess=False, detail=False, reference=False)
     prompt, times, peaks = Prompt(box=job.box), [], []
     with torch.inference_mode():

@@ -23,6 +23,7 @@ from .device import autocast, in_chunks, resolve_device, resolve_dtype
 from .errors import PromptError
 from .geometry import Fit, Window, fit_picture, resize_window, source_window, to_square
 from .image import Image, read_image
+from .masks import Candidate, united_masks, upsample_mask
 from .networks.m2m import MaskToMatte
 from .networks.m2m_fast import FoldedMaskToMatte, Prepared, Stages, fold, prepare
 from .networks.sam import Sam, build_sam, load_state
@@ -56,13 +57,6 @@ class Defaults(NamedTuple):
     closer: bool = False
     inside: bool = False
     snap: bool = False
-
-
-class _Candidate(NamedTuple):
-    """One prompt's best mask: logits 1×any×any over the encoder's square (4h×4w as decoded), its predicted IoU."""
-
-    logits: Tensor
-    score: float
 
 
 class MattingAnything:
@@ -271,7 +265,7 @@ class MattingAnything:
         if not modes.reference:
             candidates = self._ended(embedding.image, ready, candidates)
         if together:
-            candidates, ready = [_united_masks(candidates)], [united(ready)]
+            candidates, ready = [united_masks(candidates)], [united(ready)]
         if self.defaults.snap and not modes.reference:
             candidates = self._snapped(embedding.image, candidates)
         features = embedding.features
@@ -289,8 +283,8 @@ class MattingAnything:
         return mattes
 
     def _ended(
-        self, image: Image, prompts: Sequence[Prompt], candidates: list[_Candidate]
-    ) -> list[_Candidate]:
+        self, image: Image, prompts: Sequence[Prompt], candidates: list[Candidate]
+    ) -> list[Candidate]:
         """The masks ended at their boxes, where this model's defaults say so."""
         if not self.defaults.inside:
             return candidates
@@ -298,7 +292,7 @@ class MattingAnything:
         return [candidate._replace(logits=ended_at_box(candidate.logits, prompt, fit))
                 for candidate, prompt in zip(candidates, prompts, strict=True)]
 
-    def _snapped(self, image: Image, candidates: list[_Candidate]) -> list[_Candidate]:
+    def _snapped(self, image: Image, candidates: list[Candidate]) -> list[Candidate]:
         """The masks with their edges moved to the picture's."""
         fit = Fit(image.height, image.width, self.square)
         rgb = fit_picture(_visible(image), fit)
@@ -312,22 +306,22 @@ class MattingAnything:
         """
         return [checked(prompt, image.height, image.width) for prompt in prompts]
 
-    def _segment(self, embedding: Embedding, prompts: Sequence[Prompt]) -> list[_Candidate]:
+    def _segment(self, embedding: Embedding, prompts: Sequence[Prompt]) -> list[Candidate]:
         """The best of SAM's three candidates for each prompt (by predicted IoU)."""
         fit = Fit(embedding.image.height, embedding.image.width, self.square)
-        found: dict[int, _Candidate] = {}
+        found: dict[int, Candidate] = {}
         # Prompts with the same parts go through the decoder together. Padding unequal ones would not be exact: in SAM
         # a padding point is a token like any other.
         for members in groups(prompts):
 
-            def decode(start: int, stop: int, members: Sequence[int] = members) -> list[_Candidate]:
+            def decode(start: int, stop: int, members: Sequence[int] = members) -> list[Candidate]:
                 return self._decode(embedding.features, [prompts[i] for i in members[start:stop]], fit)
 
             decoded = in_chunks(decode, len(members), CHUNK, device=self.device)
             found.update(zip(members, _joined(decoded), strict=True))
         return [found[index] for index in range(len(prompts))]
 
-    def _decode(self, features: Tensor, prompts: Sequence[Prompt], fit: Fit) -> list[_Candidate]:
+    def _decode(self, features: Tensor, prompts: Sequence[Prompt], fit: Fit) -> list[Candidate]:
         def tensor(values: object) -> Tensor:
             return torch.tensor(values, dtype=torch.float32, device=self.device)
 
@@ -346,10 +340,10 @@ class MattingAnything:
         best = iou.argmax(1)
         rows = torch.arange(len(prompts), device=best.device)
         chosen, scores = logits[rows, best].float(), iou[rows, best].float().tolist()
-        return [_Candidate(chosen[i : i + 1], scores[i]) for i in range(len(prompts))]
+        return [Candidate(chosen[i : i + 1], scores[i]) for i in range(len(prompts))]
 
     def _one(
-        self, image: Image, prompt: Prompt, candidate: _Candidate, prepared: Prepared, modes: _Modes,
+        self, image: Image, prompt: Prompt, candidate: Candidate, prepared: Prepared, modes: _Modes,
         report: Report,
     ) -> Matte:
         """Mask and alpha of one object in the picture's pixels; all of it inside the window where alpha can be."""
@@ -404,12 +398,6 @@ class MattingAnything:
         return alpha
 
 
-def _united_masks(candidates: Sequence[_Candidate]) -> _Candidate:
-    """The union of masks: in each place the surest of them."""
-    logits = torch.stack([candidate.logits for candidate in candidates]).amax(0)
-    return _Candidate(logits, min(candidate.score for candidate in candidates))
-
-
 class _Modes(NamedTuple):
     guidance: Guidance
     sides: Sides
@@ -425,30 +413,6 @@ def _os4(stages: Stages, _uncertain: Tensor) -> Callable[[Window], Tensor]:
 def _os1(stages: Stages, uncertain: Tensor) -> Callable[[Window], Tensor]:
     """Tiles without anything uncertain are not computed."""
     return lambda window: stages.os1(window, uncertain)
-
-
-def upsample_mask(logits: Tensor, fit: Fit) -> tuple[Tensor, Window]:
-    """A mask's logits 1×any×any over the square -> the mask of the picture, as (bool inside its box, box).
-
-    Enlarged bilinearly to the square, cropped to the picture, resized bilinearly to its pixels, true above 0 (as
-    SAM does); only around what is positive, since what bilinear weights mix of negative values is negative.
-    """
-    size = fit.height, fit.width
-    square = F.interpolate(logits.unsqueeze(0), (fit.square, fit.square), mode="bilinear", align_corners=False)
-    square = square[..., : fit.scaled[0], : fit.scaled[1]]
-    [box] = refine.bounds(square[0] > 0)
-    if not box.height:
-        return torch.zeros((0, 0), dtype=torch.bool, device=logits.device), box
-    # The picture's pixels that read from the box: one source pixel more on every side, enlarged.
-    down, across = size[0] / fit.scaled[0], size[1] / fit.scaled[1]
-    near = Window(
-        max(int((box.top - 1) * down) - 1, 0), max(int((box.left - 1) * across) - 1, 0),
-        min(int((box.bottom + 1) * down) + 2, size[0]), min(int((box.right + 1) * across) + 2, size[1]),
-    )
-    mask = resize_window(square, size, near)[0] > 0
-    [inner] = refine.bounds(mask)
-    found = Window(inner.top + near.top, inner.left + near.left, inner.bottom + near.top, inner.right + near.left)
-    return mask[0][inner.slices()], found if inner.height else Window(0, 0, 0, 0)
 
 
 def _visible(image: Image) -> np.ndarray[Any, Any]:

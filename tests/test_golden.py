@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from matting_anything_core.geometry import Fit, to_square
-from matting_anything_core.model import MattingAnything, upsample_mask
+from matting_anything_core.masks import upsample_mask
+from matting_anything_core.model import MattingAnything
 from matting_anything_core.networks.m2m import MaskToMatte
 from matting_anything_core.networks.m2m_fast import FoldedMaskToMatte, fold
 from matting_anything_core.networks.sam import Sam, build_sam, load_state

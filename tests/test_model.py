@@ -16,6 +16,7 @@ from matting_anything_core import CancelledError, DeviceError, Matte, MattingErr
 from matting_anything_core import model as model_module
 from matting_anything_core.geometry import Fit
 from matting_anything_core.image import read_image
+from matting_anything_core.masks import upsample_mask
 
 BOX = (10, 8, 70, 50)
 PROMPTS = [
@@ -203,7 +204,7 @@ def test_the_mask_is_sams_upsampled_mask() -> None:
         square = torch.nn.functional.interpolate(candidate.logits[None], (64, 64), mode="bilinear")
         whole = torch.nn.functional.interpolate(
             square[..., : fit.scaled[0], : fit.scaled[1]], (height, width), mode="bilinear")[0, 0] > 0
-        mask, box = model_module.upsample_mask(candidate.logits, fit)
+        mask, box = upsample_mask(candidate.logits, fit)
         pasted = torch.zeros_like(whole)
         pasted[box.slices()] = mask
         # The same but where a logit is zero to the last bit.
