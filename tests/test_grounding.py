@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import sys
 from pathlib import Path
@@ -14,8 +15,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matting_anything_core import Prompt, matte
+from matting_anything_core import Prompt, matte, read_image, write_image
 from matting_anything_core.api import Words, all_matches
+from matting_anything_core.cli import main
 from matting_anything_core.errors import DeviceError, MissingExtraError, NothingFoundError, PromptError, WeightsError
 from matting_anything_core.grounding import Match, ground, load_grounding, phrases_of
 from matting_anything_core.grounding.detect import _matches, to_network
@@ -421,6 +423,37 @@ def test_everything_the_words_name_with_the_bundled_model(grounding, scene):
         truth[: box[1]], truth[box[3] :], truth[:, : box[0]], truth[:, box[2] :] = False, False, False, False
         assert (truth & result.mask).sum() / (truth | result.mask).sum() > 0.8
     assert all_matches(array, "elephant", device="cpu", words=words) == []
+
+
+def test_words_of_a_benchmark_are_measured_like_any_prompt(folder, scene, tmp_path, monkeypatch):
+    """RefMatte-RW100 as published: a picture with two expressions, of which the index chooses one, and one that the
+    detector does not find."""
+    array, boxes = scene
+    home = tmp_path / "home"
+    shutil.copytree(folder, home / "grounding-dino-tiny")
+    monkeypatch.setenv("MATTING_ANYTHING_HOME", str(home))
+    root = tmp_path / "RefMatte_RW_100"
+    circle = (array == tiny.COLOURS["red"]).all(-1)
+    for name in ("shapes", "strange"):
+        for path, values in (("image_all", array), ("mask", circle.astype(np.uint8) * 255)):
+            (root / path).mkdir(parents=True, exist_ok=True)
+            write_image(root / path / f"{name}.png", values)
+    said = {"shapes": {"0": "blue triangle", "1": "the red circle"}, "strange": {"0": "elephant"}}
+    (root / "refmatte_rw100_label.json").write_text(json.dumps(
+        {name: {"image_name": name, "expressions": texts} for name, texts in said.items()}))
+    (root / "eval_index_expression.json").write_text(json.dumps({"shapes": "1", "strange": "0"}))
+    output = tmp_path / "out"
+    assert main(["evaluate", "refmatte_rw100", "--data", str(root), "--prompt", "text", "--device", "cpu", "--output",
+                 str(output), "--keep"]) == 0
+    kept = read_image(output / "predictions" / "lite" / "shapes.png").rgb[..., 0] / 255
+    words = Words(grounding=load_grounding(folder, device="cpu"))
+    wanted = matte(array, "the red circle", device="cpu", words=words, guidance="mask", sides="one")
+    assert np.abs(kept - wanted.alpha).max() <= 1 / 255
+    assert iou(wanted.box, boxes[0]) > SAME
+    pictures = json.loads((output / "report.json").read_text())["pictures"]
+    found, missed = (pictures[name]["lite"]["errors"][0]["whole"]["mad"] for name in ("shapes", "strange"))
+    assert missed == pytest.approx(1000 * circle.mean(), rel=1e-4)  # nothing found: an empty matte
+    assert found < missed / 2
 
 
 # Files
