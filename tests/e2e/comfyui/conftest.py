@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,10 +13,16 @@ from .server import Server
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def new_server() -> Callable[[Path], Server]:
+    """Makes a server, not yet started, of its base folder."""
     folder = os.environ.get("COMFYUI_DIR")
     if not folder:
         pytest.skip("COMFYUI_DIR does not name a ComfyUI, and it is on no package index")
     python = os.environ.get("COMFYUI_PYTHON", sys.executable)
-    with Server(Path(folder), python, tmp_path_factory.mktemp("comfyui")) as it:
+    return lambda base: Server(Path(folder), python, base)
+
+
+@pytest.fixture(scope="session")
+def server(new_server: Callable[[Path], Server], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with new_server(tmp_path_factory.mktemp("comfyui")) as it:
         yield it

@@ -6,15 +6,28 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
+import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from websockets.sync.client import connect
 
 PACK = Path(__file__).resolve().parents[3] / "comfy_nodes"
+TEXT = 3
+"""The kind of binary message that carries a text for a node."""
+
+
+class Told(NamedTuple):
+    """What ComfyUI told an open page while a graph ran: each node's steps of progress, and each node's texts."""
+
+    progress: dict[str, list[tuple[int, int]]]
+    texts: dict[str, list[str]]
 
 
 class Server:
@@ -25,6 +38,7 @@ class Server:
         for name in ("custom_nodes", "input", "output", "temp", "user", "models"):
             (base / name).mkdir(parents=True, exist_ok=True)
         (base / "custom_nodes" / "matting_anything").symlink_to(PACK)
+        (base / "custom_nodes" / "gray_image.py").symlink_to(Path(__file__).with_name("gray_image.py"))
         for picture in (PACK / "example_pictures").glob("*.png"):
             (base / "input" / picture.name).symlink_to(picture)
         with socket.socket() as free:
@@ -74,10 +88,10 @@ class Server:
             body = answer.read()
             return json.loads(body) if body.strip() else None
 
-    def start(self, graph: dict[str, Any]) -> str:
+    def start(self, graph: dict[str, Any], client: str | None = None) -> str:
         """Queue a graph in API format. Raises ValueError with ComfyUI's words when it is refused."""
         try:
-            return str(self.post("/prompt", {"prompt": graph})["prompt_id"])
+            return str(self.post("/prompt", {"prompt": graph, "client_id": client})["prompt_id"])
         except urllib.error.HTTPError as error:
             raise ValueError(error.read().decode("utf-8", "replace")) from None
 
@@ -94,29 +108,28 @@ class Server:
     def run(self, graph: dict[str, Any]) -> dict[str, Any]:
         return self.wait(self.start(graph))
 
+    def watch(self, graph: dict[str, Any]) -> tuple[dict[str, Any], Told]:
+        """Run a graph as a page does, which is told about it all along."""
+        client = uuid.uuid4().hex
+        told = Told({}, {})
+        with connect(f"ws://127.0.0.1:{self.port}/ws?clientId={client}", proxy=None) as socket:
+            name = self.start(graph, client)
+            for message in socket:
+                if isinstance(message, bytes):
+                    kind, length = struct.unpack_from(">II", message)
+                    if kind == TEXT:
+                        node = message[8 : 8 + length].decode()
+                        told.texts.setdefault(node, []).append(message[8 + length :].decode())
+                    continue
+                content = json.loads(message)
+                data = content["data"]
+                if content["type"] == "progress":
+                    told.progress.setdefault(data["node"], []).append((data["value"], data["max"]))
+                elif content["type"] == "executing" and data["node"] is None and data["prompt_id"] == name:
+                    break
+        return self.wait(name), told
+
     def pictures(self, entry: dict[str, Any], node: str) -> list[Path]:
         """The files a SaveImage node wrote."""
         written = entry["outputs"][node]["images"]
         return [self.base / "output" / item["subfolder"] / item["filename"] for item in written]
-
-
-def event(entry: dict[str, Any], name: str) -> dict[str, Any] | None:
-    """One of ComfyUI's messages about a run, such as execution_error."""
-    return next((data for kind, data in entry["status"]["messages"] if kind == name), None)
-
-
-def to_api(workflow: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
-    """A workflow as the page saves it, in the format that the server runs; `known` is /object_info."""
-    links = {link[0]: [str(link[1]), link[2]] for link in workflow["links"]}
-    graph = {}
-    for node in workflow["nodes"]:
-        kinds = {**known[node["type"]]["input"].get("required", {}), **known[node["type"]]["input"].get("optional", {})}
-        inputs = {item["name"]: links[item["link"]] for item in node["inputs"] if item["link"] is not None}
-        values = iter(node.get("widgets_values") or [])
-        for name, (kind, *more) in kinds.items():
-            options = more[0] if more else {}
-            widget = isinstance(kind, list) or kind in ("STRING", "INT", "FLOAT", "BOOLEAN", "COMBO")
-            if widget and not options.get("forceInput"):
-                inputs[name] = next(values)
-        graph[str(node["id"])] = {"class_type": node["type"], "inputs": inputs}
-    return graph

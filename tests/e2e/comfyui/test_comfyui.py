@@ -8,41 +8,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import PIL.Image
 import pytest
 
 from matting_anything_core import load_model, matte
 
-from .server import PACK, Server, event, to_api
+from .graphs import BOX, PICTURE, editor, event, graph, pixels, to_api
+from .server import PACK, Server
 
 WORKFLOWS = sorted(PACK.glob("example_workflows/*.json"))
-BOX = (4, 4, 404, 512)
-PICTURE = PACK / "example_pictures" / "matting_anything_astronaut.png"
-
-
-def editor(*boxes: tuple[float, ...]) -> str:
-    return json.dumps({"version": 1, "width": 512, "height": 512, "objects": [{"box": box} for box in boxes]})
-
-
-def graph(prompt: str | None = None, **settings: Any) -> dict[str, Any]:
-    """LoadImage (1) and the model (2) into Matte (3); its cut-out (4) and its mask (6) are saved."""
-    given = {} if prompt is None else {"prompt": prompt}
-    return {
-        "1": {"class_type": "LoadImage", "inputs": {"image": PICTURE.name}},
-        "2": {"class_type": "MattingAnythingLoadModel", "inputs": {"model": "lite"}},
-        "3": {"class_type": "MattingAnythingMatte",
-              "inputs": {"model": ["2", 0], "image": ["1", 0], **given, **settings}},
-        "4": {"class_type": "SaveImage", "inputs": {"images": ["3", 1], "filename_prefix": "cutout"}},
-        "5": {"class_type": "MaskToImage", "inputs": {"mask": ["3", 0]}},
-        "6": {"class_type": "SaveImage", "inputs": {"images": ["5", 0], "filename_prefix": "alpha"}},
-    }
-
-
-def pixels(path: Path) -> np.ndarray:
-    return np.asarray(PIL.Image.open(path))
 
 
 def test_all_nodes_are_there(server: Server) -> None:
