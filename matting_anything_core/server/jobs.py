@@ -8,6 +8,7 @@ between the scales of every matte.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
@@ -54,7 +55,7 @@ class Job:
         if self.cancelled:
             raise CancelledError("the job was cancelled")
         self.stage, self.share = stage, share
-        self._loop.call_soon_threadsafe(self.changed.set)
+        self._tell(self.changed.set)
 
     def run(self) -> None:
         """Do the work, in the thread."""
@@ -64,7 +65,12 @@ class Job:
             outcome = self._work(self.report)
         except BaseException as error:  # whatever it is, it goes to the one who waits
             outcome = error
-        self._loop.call_soon_threadsafe(self._settle, outcome)
+        self._tell(self._settle, outcome)
+
+    def _tell(self, callback: Callable[..., object], *arguments: object) -> None:
+        """Have the loop call this; one that is closed has nobody left who waits."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(callback, *arguments)
 
     def _settle(self, outcome: Any) -> None:
         if self.result.done():

@@ -238,19 +238,25 @@ def test_answers_do_not_wait_for_more_to_send() -> None:
         assert listener.proto == socket.IPPROTO_TCP
 
 
-def test_a_job_that_takes_no_orders_is_given_up() -> None:
-    """Its client is told that the service stops, and `stop` that the thread still works."""
+def test_a_job_that_takes_no_orders_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its client is told that the service stops, and `stop` that the thread still works; its end comes too late for
+    anyone to hear of it."""
     end = threading.Event()
+    failed: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", failed.append)
 
-    async def run() -> tuple[bool, BaseException | None]:
+    async def run() -> tuple[bool, BaseException | None, Jobs]:
         jobs = Jobs(1)
         job = jobs.submit(lambda _progress: end.wait(60))
         while not jobs.running or job.stage is None:
             await asyncio.sleep(0.01)
         stopped = await jobs.stop(0.05, 0.05)
-        end.set()
-        return stopped, job.result.exception()
+        return stopped, job.result.exception(), jobs
 
-    stopped, error = asyncio.run(run())
+    stopped, error, jobs = asyncio.run(run())
+    end.set()
+    jobs._thread.join(10)
+    assert not jobs._thread.is_alive()
+    assert failed == []
     assert not stopped
     assert isinstance(error, Stopping)
