@@ -266,8 +266,8 @@ class MattingAnything:
             candidates = self._ended(embedding.image, ready, candidates)
         if together:
             candidates, ready = [united_masks(candidates)], [united(ready)]
-        if self.defaults.snap and not modes.reference:
-            candidates = self._snapped(embedding.image, candidates)
+        fit = Fit(embedding.image.height, embedding.image.width, self.square)
+        colours = fit_picture(_visible(embedding.image), fit) if self.defaults.snap and not modes.reference else None
         features = embedding.features
         if self.matte_square != self.square:
             grid = self.matte_square // 16
@@ -275,8 +275,10 @@ class MattingAnything:
         prepared = prepare(features.to(self.dtype), embedding.pixels)
         mattes = []
         for index, (prompt, candidate) in enumerate(zip(ready, candidates, strict=True)):
-
             step = _share(report, index / len(ready), (index + 1) / len(ready))
+            step("matte", 0.02)
+            if colours is not None:
+                candidate = candidate._replace(logits=snapped(candidate.logits, colours, fit))
             step("matte", 0.1)
             mattes.append(self._one(embedding.image, prompt, candidate, prepared, modes, step))
             step("matte", 1.0)
@@ -291,12 +293,6 @@ class MattingAnything:
         fit = Fit(image.height, image.width, self.square)
         return [candidate._replace(logits=ended_at_box(candidate.logits, prompt, fit))
                 for candidate, prompt in zip(candidates, prompts, strict=True)]
-
-    def _snapped(self, image: Image, candidates: list[Candidate]) -> list[Candidate]:
-        """The masks with their edges moved to the picture's."""
-        fit = Fit(image.height, image.width, self.square)
-        rgb = fit_picture(_visible(image), fit)
-        return [candidate._replace(logits=snapped(candidate.logits, rgb, fit)) for candidate in candidates]
 
     def check(self, image: Image, prompts: Sequence[Prompt]) -> list[Prompt]:
         """The prompts as they are used on a picture: boxes clipped, a box put around a mask that has none.

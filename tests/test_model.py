@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from matting_anything_core import model as model_module
 from matting_anything_core.geometry import Fit
 from matting_anything_core.image import read_image
 from matting_anything_core.masks import upsample_mask
+from matting_anything_core.snap import snapped
 
 BOX = (10, 8, 70, 50)
 PROMPTS = [
@@ -151,6 +153,28 @@ def test_progress_rises_and_can_cancel() -> None:
 
     with pytest.raises(CancelledError, match="enough"):
         matte(picture(60, 100), BOX, model=tiny_model(), progress=cancel)
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_masks_are_snapped_one_by_one_so_that_a_caller_can_end_it(monkeypatch: pytest.MonkeyPatch, together) -> None:
+    model = copy(tiny_model())
+    model.defaults = model.defaults._replace(snap=True)
+    embedding = model.embed(picture(60, 100))
+    boxes = [Prompt(box=(i, i, i + 40, i + 40)) for i in range(8)]
+    done = []
+    monkeypatch.setattr(model_module, "snapped", lambda *given: done.append(1) or snapped(*given))
+    work = model.matte_together if together else model.matte
+    work(embedding, boxes)
+    assert len(done) == (1 if together else 8)
+
+    def cancel(_stage: str, _share: float) -> None:
+        if done:
+            raise CancelledError("enough")
+
+    done.clear()
+    with pytest.raises(CancelledError, match="enough"):
+        work(embedding, boxes, progress=cancel)
+    assert len(done) == 1
 
 
 def test_an_empty_mask_gives_an_empty_matte(monkeypatch: pytest.MonkeyPatch) -> None:
