@@ -5,6 +5,8 @@ Mask-to-Matte works in a square of some hundred pixels; enlarged to a photograph
 guided filter: He, Sun, Tang, "Guided Image Filtering", ECCV 2010; its a and b enlarged as in He and Sun, "Fast Guided
 Filter", 2015), and applies that function to the colours of the whole picture.
 
+`finish` puts a matte and its mask together where the network that made the matte is not to be trusted alone.
+
 `closer` says which part of a picture to look at anew for an object that is small in it.
 """
 
@@ -25,6 +27,8 @@ LARGER = 1.4
 RADIUS = 1
 """Pixels of the square around each that share one linear function: 3×3. On cut-outs composited on photographs and
 shrunk 2 and 4 times, larger ones have larger errors."""
+COARSE_RADIUS = 2
+"""The same for `finish`, whose masks are some pixels off: 5×5."""
 EPSILON = 1e-4
 """Contrast below which colours explain nothing: a variance on the 0..1 scale, about that of a photograph's noise."""
 STRIP = 1 << 21
@@ -36,22 +40,21 @@ CONTEXT = 1.5
 """… and is looked at in a part of the picture this many times as large as its box."""
 
 
-def _mean(x: Tensor) -> Tensor:
-    """Mean over the (2 RADIUS + 1)² pixels around each that lie inside: N×C×h×w."""
+def _mean(x: Tensor, radius: int) -> Tensor:
+    """Mean over the (2 radius + 1)² pixels around each that lie inside: N×C×h×w."""
     from torch.nn import functional as F
 
-    size = 2 * RADIUS + 1
-    return F.avg_pool2d(x, size, stride=1, padding=RADIUS, count_include_pad=False)
+    return F.avg_pool2d(x, 2 * radius + 1, stride=1, padding=radius, count_include_pad=False)
 
 
-def _linear(image: Tensor, alpha: Tensor) -> Tensor:
+def _linear(image: Tensor, alpha: Tensor, radius: int) -> Tensor:
     """The ridge regression of alpha on the colours around each pixel: 1×3×h×w and 1×1×h×w -> 1×4×h×w (a, b)."""
     import torch
 
-    mean, mean_alpha = _mean(image), _mean(alpha)
-    with_alpha = _mean(image * alpha) - mean * mean_alpha
+    mean, mean_alpha = _mean(image, radius), _mean(alpha, radius)
+    with_alpha = _mean(image * alpha, radius) - mean * mean_alpha
     r, g, b = image.unbind(1)
-    second = _mean(torch.stack([r * r, r * g, r * b, g * g, g * b, b * b], 1))
+    second = _mean(torch.stack([r * r, r * g, r * b, g * g, g * b, b * b], 1), radius)
     mr, mg, mb = mean.unbind(1)
     rr, rg, rb, gg, gb, bb = (second - torch.stack([mr * mr, mr * mg, mr * mb, mg * mg, mg * mb, mb * mb], 1)).unbind(1)
     rr, gg, bb = rr + EPSILON, gg + EPSILON, bb + EPSILON
@@ -64,7 +67,7 @@ def _linear(image: Tensor, alpha: Tensor) -> Tensor:
         i_rr * cr + i_rg * cg + i_rb * cb, i_rg * cr + i_gg * cg + i_gb * cb, i_rb * cr + i_gb * cg + i_bb * cb,
     ], 1) / determinant.unsqueeze(1)
     offset = mean_alpha - (slope * mean).sum(1, keepdim=True)
-    return _mean(torch.cat([slope, offset], 1))
+    return _mean(torch.cat([slope, offset], 1), radius)
 
 
 def sharpen(alpha: Tensor, rgb: np.ndarray[Any, Any], fit: Fit, window: Window) -> Tensor:
@@ -74,25 +77,50 @@ def sharpen(alpha: Tensor, rgb: np.ndarray[Any, Any], fit: Fit, window: Window) 
     fit: how the picture lies in the square alpha came from. Returns the same shape, 0..1; alpha itself for a picture
     that is not larger than the square by the factor LARGER.
     """
+    if max(fit.height / fit.scaled[0], fit.width / fit.scaled[1]) < LARGER:
+        return alpha
+    return _guided(alpha, rgb, fit, window, RADIUS)
+
+
+def finish(alpha: Tensor, mask: Tensor, share: float, rgb: np.ndarray[Any, Any], fit: Fit, window: Window) -> Tensor:
+    """The mean of a matte, with the weight `share`, and its mask, with the edges of the picture.
+
+    mask: as alpha, 0 or 1. The others, and the result: as for `sharpen`, but for pictures of any size. fit: how the
+    picture lies in the square that the mask comes from.
+    """
+    import torch
+
+    within = fit.at(min(fit.square, max(fit.height, fit.width)))
+    return _guided(torch.lerp(mask, alpha, share), rgb, within, window, COARSE_RADIUS)
+
+
+def spread(fit: Fit) -> int:
+    """How many pixels of the picture `finish` reaches beyond what it is given; `fit` as there."""
+    return int(2 * COARSE_RADIUS * max(max(fit.height, fit.width) / fit.square, 1)) + 2
+
+
+def _guided(alpha: Tensor, rgb: np.ndarray[Any, Any], fit: Fit, window: Window, radius: int) -> Tensor:
+    """The guided filter: its linear functions made in the square of `fit`, and used in the picture."""
     import torch
     from torch.nn import functional as F
 
-    down, across = fit.height / fit.scaled[0], fit.width / fit.scaled[1]
-    if max(down, across) < LARGER or not window.height or not window.width:
+    if not window.height or not window.width:
         return alpha
+    down, across = fit.height / fit.scaled[0], fit.width / fit.scaled[1]
     # The window and some pixels more, in whole pixels of the square.
+    reach = 2 * radius + 1
     near = Window(
-        max(int(window.top / down) - 3, 0), max(int(window.left / across) - 3, 0),
-        min(int(window.bottom / down) + 4, fit.scaled[0]), min(int(window.right / across) + 4, fit.scaled[1]),
+        max(int(window.top / down) - reach, 0), max(int(window.left / across) - reach, 0),
+        min(int(window.bottom / down) + reach + 1, fit.scaled[0]),
+        min(int(window.right / across) + reach + 1, fit.scaled[1]),
     )
     small = torch.zeros((1, 1, *fit.scaled), device=alpha.device)[(..., *near.slices())]
     small = _shrunk(alpha, fit, window, near, small)
     image = torch.from_numpy(fit_picture(rgb, fit)[near.slices()].copy()).to(alpha.device)
-    function = _linear(image.permute(2, 0, 1).unsqueeze(0).float() / 255, small)
+    function = _linear(image.permute(2, 0, 1).unsqueeze(0).float() / 255, small, radius)
     # Where alpha is 0 or 1 all around, it stays so.
-    reach = 2 * RADIUS + 1
-    low = -F.max_pool2d(-small, reach, stride=1, padding=RADIUS)
-    high = F.max_pool2d(small, reach, stride=1, padding=RADIUS)
+    low = -F.max_pool2d(-small, reach, stride=1, padding=radius)
+    high = F.max_pool2d(small, reach, stride=1, padding=radius)
     soft = ((high > 1 / 255) & (low < 254 / 255)).float()
 
     result = torch.empty_like(alpha)

@@ -49,7 +49,8 @@ class Defaults(NamedTuple):
 
     closer: its encoder is so quick that small objects get a closer look. inside: its masks end where the box does
     (with a margin), since what it finds elsewhere is more often wrong than a box that is too small. snap: its masks
-    are moved to the picture's edges (see snap.py).
+    are moved to the picture's edges (see snap.py). share: the part of Mask-to-Matte in alpha, 0..1; where it was
+    trained too little to be trusted alone, the mask has the rest (see `detail.finish`).
     """
 
     guidance: Guidance = "mask"
@@ -57,6 +58,7 @@ class Defaults(NamedTuple):
     closer: bool = False
     inside: bool = False
     snap: bool = False
+    share: float = 1.0
 
 
 class MattingAnything:
@@ -104,6 +106,7 @@ class MattingAnything:
             closer=checkpoint.architecture == "lite",
             inside=checkpoint.architecture == "lite",
             snap=checkpoint.architecture == "lite",
+            share=_share_of(checkpoint.metadata.get("share")),
         )
         return cls(sam, m2m, device=device, dtype=dtype, matte_square=checkpoint.matte_square,
                    name=checkpoint.architecture, defaults=defaults)
@@ -346,8 +349,12 @@ class MattingAnything:
         size = image.height, image.width
         alpha = np.zeros(size, np.float32)
         mask = np.zeros(size, bool)
-        binary, box = upsample_mask(candidate.logits, Fit(*size, self.square))
+        coarse = Fit(*size, self.square)
+        binary, box = upsample_mask(candidate.logits, coarse)
         window = refine.reach(box, size, guidance=modes.guidance, postprocess=modes.postprocess)
+        mixed = modes.detail and self.defaults.share < 1
+        if mixed:
+            window = refine.grow(window, detail.spread(coarse), size)
         if box.height:
             mask[box.slices()] = binary.cpu().numpy()
             inside = torch.zeros((1, 1, window.height, window.width), dtype=torch.bool, device=self.device)
@@ -355,7 +362,9 @@ class MattingAnything:
             seed = (candidate.logits > 0).float().unsqueeze(0)
             fit = Fit(*size, self.matte_square)
             merged = self._merge(seed, inside, window, fit, prepared, modes, report)
-            if modes.detail:
+            if mixed:
+                merged = detail.finish(merged, inside.float(), self.defaults.share, _visible(image), coarse, window)
+            elif modes.detail:
                 merged = detail.sharpen(merged, _visible(image), fit, window)
             alpha[window.slices()] = merged[0, 0].clamp_(0, 1).cpu().numpy()
         if image.alpha is not None:
@@ -428,6 +437,15 @@ def _relative(inner: Window, outer: Window) -> Window:
 def _choice(value: str | None, known: tuple[T, T]) -> T:
     """A checkpoint's own default, or the first of what is known (the paper's)."""
     return value if value in known else known[0]
+
+
+def _share_of(value: str | None) -> float:
+    """A checkpoint's own, or 1."""
+    try:
+        share = float(value) if value is not None else 1.0
+    except ValueError:
+        return 1.0
+    return share if 0 <= share <= 1 else 1.0
 
 
 def _known(value: T, known: tuple[T, ...], what: str) -> T:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 import pytest
 import torch
@@ -9,10 +11,11 @@ from tiny import picture, tiny_model
 from torch.nn import functional as F
 
 from matting_anything_core import Prompt
-from matting_anything_core.detail import closer, sharpen
+from matting_anything_core.detail import closer, finish, sharpen, spread
 from matting_anything_core.geometry import Fit, Window
-from matting_anything_core.model import Defaults, MattingAnything
+from matting_anything_core.model import Defaults, MattingAnything, _share_of
 from matting_anything_core.prompting import ended_at_box, within
+from matting_anything_core.refine import bounds, grow
 
 
 def strands(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -55,6 +58,66 @@ def test_a_window_is_sharpened_as_the_whole() -> None:
     part = sharpen(blurred[(..., *window.slices())].clone(), rgb, fit, window)
     torch.testing.assert_close(part, whole[(..., *window.slices())], atol=0.02, rtol=0)
     assert (part - whole[(..., *window.slices())]).abs().mean() < 1e-4
+
+
+@pytest.mark.parametrize("size", [(240, 256), (480, 512), (960, 1024)])
+def test_finishing_brings_a_coarse_mask_and_a_blurred_matte_nearer(size: tuple[int, int]) -> None:
+    """Both as the small model gives them: an outline that is a pixel of the square off, and a band that is too wide."""
+    height, width = size
+    scale = max(max(size) / 512, 1)
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+
+    def disc(shift: float, soft: float) -> torch.Tensor:
+        away = np.hypot(x - width / 2 - shift * scale, y - height / 2)
+        alpha = np.clip((height / 4 - away) / (soft * scale) + 0.5, 0, 1)
+        return torch.from_numpy(alpha.astype(np.float32))[None, None]
+
+    true, mask, matte = disc(0, 3), disc(1, 1e-3), disc(1, 12)
+    share = true[0, 0, ..., None].numpy()
+    noise = np.random.default_rng(1).normal(0, 4, (height, width, 3))
+    rgb = share * np.array([150, 90, 40]) + (1 - share) * np.array([90, 130, 200]) + noise
+    done = finish(matte, mask, 0.25, np.clip(rgb, 0, 255).astype(np.uint8), Fit(*size, 512), Window(0, 0, *size))
+    error = {name: float((x - true).abs().mean()) for name, x in (("mask", mask), ("matte", matte), ("done", done))}
+    assert error["done"] < 0.96 * min(error["mask"], error["matte"])
+    assert 0 <= done.min() <= done.max() <= 1
+
+
+def test_what_is_finished_in_a_window_is_all_there_is() -> None:
+    rgb, alpha = strands(960, 1024)
+    fit = Fit(960, 1024, 256)
+    mask = (torch.from_numpy(alpha)[None, None] > 0.5).float()
+    whole = finish(mask, mask, 0.25, rgb, fit, Window(0, 0, 960, 1024))
+    [box] = bounds(mask[0] > 0)
+    window = grow(box, spread(fit), (960, 1024))
+    part = finish(mask[(..., *window.slices())], mask[(..., *window.slices())], 0.25, rgb, fit, window)
+    pasted = torch.zeros_like(whole)
+    pasted[(..., *window.slices())] = part
+    assert (pasted - whole).abs().max() < 0.02
+    assert (pasted - whole).abs().mean() < 1e-4
+
+
+def test_a_model_whose_matting_is_trusted_in_part_finishes_it() -> None:
+    trusted = tiny_model()
+    image = picture(60, 100)
+    prompt = Prompt(box=(10, 8, 70, 50))
+    alphas = {}
+    for share in (1.0, 0.25, 0.0):
+        model = copy(trusted)
+        model.defaults = Defaults(share=share)
+        embedding = model.embed(image)
+        [result] = model.matte(embedding, prompt)
+        alphas[share] = result.alpha
+        for plain in ({"detail": False}, {"reference": True}):
+            [other] = model.matte(embedding, prompt, **plain)
+            np.testing.assert_array_equal(other.alpha, trusted.matte(embedding, prompt, **plain)[0].alpha)
+    assert not np.array_equal(alphas[1.0], alphas[0.25])
+    mask = trusted.matte(trusted.embed(image), prompt)[0].mask
+    assert np.abs(alphas[0.0] - mask).mean() < np.abs(alphas[0.25] - mask).mean()
+
+
+@pytest.mark.parametrize(("said", "share"), [(None, 1.0), ("0.25", 0.25), ("nan", 1.0), ("-1", 1.0), ("much", 1.0)])
+def test_a_files_share_is_a_number_from_0_to_1(said: str | None, share: float) -> None:
+    assert _share_of(said) == share
 
 
 def test_flat_parts_and_small_pictures_stay_as_they_are() -> None:
