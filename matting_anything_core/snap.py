@@ -1,9 +1,11 @@
-"""The small model's masks, moved to the edges of the picture.
+"""The small model's masks, decided anew with the colours of the picture.
 
 Its mask decoder draws outlines on a grid of four pixels of a small square, and where an object's colours are strange
-to it, it is unsure of whole parts. Both are mended by what the colours of this one picture tell: GrabCut (Rother,
-Kolmogorov, Blake, "GrabCut: Interactive Foreground Extraction Using Iterated Graph Cuts", SIGGRAPH 2004) decides anew
-close to the outline, and farther from it where the network is unsure; all else stays as the network says.
+to it, it is unsure of whole parts. Both are mended by what this one picture tells. Three things are put together, all
+as logits: what the decoder says; how much likelier a pixel's colour is among what surely is the object than among what
+surely is not (a mixture of Gaussians each, as in Rother, Kolmogorov, Blake, "GrabCut", SIGGRAPH 2004); and what the
+neighbours of like colour are. The last is a mean field as in Krähenbühl and Koltun, "Efficient Inference in Fully
+Connected CRFs", NeurIPS 2011, its messages passed by a guided filter (He, Sun, Tang, ECCV 2010).
 """
 
 from __future__ import annotations
@@ -11,32 +13,49 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .geometry import Fit
+from .mixture import fitted, log_likelihood
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-NEAR = 4
-"""So many pixels of the square on either side of the outline are decided anew …"""
-FAR = 20
-"""… and so many where the network is unsure, which it is …"""
-UNSURE = 2.0
-"""… where its logits are between minus this and this."""
+CERTAIN = 4.0
+"""Pixels with logits beyond this, and at least half of the object, tell what colours object and background have; in the
+second round …"""
+SETTLED = 1.0
+"""… those with logits beyond this after the first."""
+ENOUGH = 300
+"""Where fewer pixels than this are certain, colours tell nothing."""
 AROUND = 48
-"""Pixels of the square around all that is undecided that tell what the background looks like."""
-ITERATIONS = 2
-SURE = 10.0
-"""Logits of what is decided, about what the mask decoder itself gives."""
-NOWHERE = (0, 0, 0, 0)
-"""The rectangle that OpenCV asks for and does not read when a mask says where."""
+"""Pixels of the square around the object that tell what the background looks like, and that are decided."""
+ROUNDS = 2
+COLOURS = 0.8
+"""Weight of the colours' logits, which count up to …"""
+COLOURS_LIMIT = 4.0
+"""… this; the decoder's count up to …"""
+LIMIT = 8.0
+"""… this."""
+OWN = 0.5
+"""Weight of a pixel's own logits beside …"""
+NEIGHBOURS = 8.0
+"""… those of its neighbours, all of one opinion; opinions are the tanh of logits over …"""
+OPINION = 3.0
+"""… this."""
+STEPS = 6
+RADIUS = 6
+"""Neighbours are up to twice this far away, in pixels of the square."""
+EPSILON = 1e-4
+"""Variance of colours, on the 0..1 scale, that is no edge."""
+AWAY = -10.0
+"""The logit outside of the picture."""
 
 
 def snapped(logits: Tensor, rgb: np.ndarray[Any, Any], fit: Fit) -> Tensor:
     """Mask logits 1×h×w of one object in the padded square -> logits 1×S×S whose outline follows the picture's edges.
 
-    rgb: uint8, the picture as it lies in the square: as many rows and columns as `fit.scaled` says. Soft for a pixel
-    about the outline, ±SURE elsewhere, with the padding negative. An object without an outline inside of the picture
-    (nothing, or all of it) stays as it is. The same input gives the same output.
+    rgb: uint8, the picture as it lies in the square: as many rows and columns as `fit.scaled` says. An object without
+    an outline inside of the picture (nothing, or all of it) stays as it is, and so does what is farther than AROUND
+    from the object. The same input gives the same output.
     """
     import cv2
     import numpy as np
@@ -45,31 +64,71 @@ def snapped(logits: Tensor, rgb: np.ndarray[Any, Any], fit: Fit) -> Tensor:
 
     height, width = fit.scaled
     square = F.interpolate(logits.unsqueeze(0), (fit.square, fit.square), mode="bilinear", align_corners=False)[0]
-    values = square[0, :height, :width].cpu().numpy()
-    object_ = (values > 0).astype(np.uint8)
-    undecided = _band(object_, NEAR) | (_band(object_, FAR) & (np.abs(values) < UNSURE))
-    part = _around(undecided | (object_ > 0))
-    labels = np.where(undecided, cv2.GC_PR_BGD + object_, object_).astype(np.uint8)[part]
-    if not (labels & 1).any() or (labels & 1).all():
+    whole = square[0, :height, :width].cpu().numpy()
+    part = _around(whole > 0)
+    decoded = np.ascontiguousarray(whole[part])
+    if not (decoded > 0).any() or (whole > 0).all():
         return square
-    cv2.setRNGSeed(0)  # the mixture of colours starts from a random guess
-    models = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.grabCut(np.ascontiguousarray(rgb[part][..., ::-1]), labels, NOWHERE, *models, ITERATIONS, cv2.GC_INIT_WITH_MASK)
-    object_[part] = labels & 1
-    soft = cv2.GaussianBlur(object_.astype(np.float32), (0, 0), 1.0)
-    result = torch.full_like(square, -SURE)
-    result[0, :height, :width] = torch.from_numpy((soft * 2 - 1) * SURE).clamp_(-SURE, SURE).to(square.device)
+    colours = np.ascontiguousarray(rgb[part])
+    lab = cv2.cvtColor(colours, cv2.COLOR_RGB2LAB).astype(np.float32)
+    spread = _Guide(colours.astype(np.float32) / 255)
+    near = cv2.dilate((decoded > 0).astype(np.uint8), np.ones((2 * AROUND + 1, 2 * AROUND + 1), np.uint8)) > 0
+    object_ = decoded > min(CERTAIN, float(np.median(decoded[decoded > 0])))
+    background = near & (decoded < -CERTAIN)
+    for _ in range(ROUNDS):
+        if min(np.count_nonzero(object_), np.count_nonzero(background)) < ENOUGH:
+            own = np.clip(decoded, -LIMIT, LIMIT)
+        else:
+            likelier = (log_likelihood(fitted(lab[object_]), lab) - log_likelihood(fitted(lab[background]), lab))
+            own = np.clip(decoded, -LIMIT, LIMIT) + COLOURS * np.clip(likelier, -COLOURS_LIMIT, COLOURS_LIMIT)
+        values = own.astype(np.float32)
+        for _ in range(STEPS):
+            values = OWN * own + NEIGHBOURS * spread(np.tanh(values / np.float32(OPINION)))
+        object_, background = values > SETTLED, near & (values < -SETTLED)
+    result = torch.full_like(square, AWAY)
+    result[0, :height, :width] = square[0, :height, :width].clamp(max=AWAY)
+    result[0, :height, :width][part] = torch.from_numpy(values.astype(np.float32)).to(square.device)
     return result
 
 
-def _band(mask: np.ndarray[Any, Any], reach: int) -> np.ndarray[Any, Any]:
-    """Where the outline of a mask is at most `reach` pixels away; the picture's border is no outline. Bool."""
+class _Guide:
+    """A guided filter by one picture, H×W×3 float32 in 0..1, for many maps."""
+
+    def __init__(self, rgb: np.ndarray[Any, Any]) -> None:
+        import numpy as np
+
+        self.rgb = rgb
+        self.mean = _mean(rgb)
+        (r, g, b), (mr, mg, mb) = np.moveaxis(rgb, 2, 0), np.moveaxis(self.mean, 2, 0)
+        second = _mean(np.dstack([r * r, r * g, r * b, g * g])), _mean(np.dstack([g * b, b * b]))
+        rr, rg, rb, gg, gb, bb = np.moveaxis(np.dstack(second), 2, 0)
+        rr, gg, bb = rr - mr * mr + EPSILON, gg - mg * mg + EPSILON, bb - mb * mb + EPSILON
+        rg, rb, gb = rg - mr * mg, rb - mr * mb, gb - mg * mb
+        # The inverse of the symmetric 3×3 covariance by its adjugate.
+        i_rr, i_rg, i_rb = gg * bb - gb * gb, gb * rb - rg * bb, rg * gb - gg * rb
+        scale = 1 / (rr * i_rr + rg * i_rg + rb * i_rb)
+        self.inverse = [x * scale for x in (i_rr, i_rg, i_rb, rr * bb - rb * rb, rb * rg - rr * gb, rr * gg - rg * rg)]
+
+    def __call__(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """H×W float32 -> the same, smoothed but for the picture's edges."""
+        import numpy as np
+
+        mean = _mean(values)
+        r, g, b = np.moveaxis(_mean(self.rgb * values[..., None]) - self.mean * mean[..., None], 2, 0)
+        i_rr, i_rg, i_rb, i_gg, i_gb, i_bb = self.inverse
+        slope = np.dstack([i_rr * r + i_rg * g + i_rb * b, i_rg * r + i_gg * g + i_gb * b,
+                           i_rb * r + i_gb * g + i_bb * b])
+        offset = mean - np.einsum("hwc,hwc->hw", slope, self.mean)
+        function = _mean(np.dstack([slope, offset]))
+        result: np.ndarray[Any, Any] = np.einsum("hwc,hwc->hw", function[..., :3], self.rgb) + function[..., 3]
+        return result
+
+
+def _mean(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The mean of (2 RADIUS + 1)² pixels around each, the border mirrored."""
     import cv2
 
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    grown, shrunk = cv2.dilate(mask, kernel), cv2.erode(mask, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=1)
-    band: np.ndarray[Any, Any] = grown > shrunk
-    return band
+    return cv2.boxFilter(x, -1, (2 * RADIUS + 1, 2 * RADIUS + 1), borderType=cv2.BORDER_REFLECT)
 
 
 def _around(there: np.ndarray[Any, Any]) -> tuple[slice, slice]:
