@@ -31,13 +31,15 @@ def fitted(colours: np.ndarray[Any, Any]) -> list[Gaussian]:
     if len(colours) > SAMPLES:
         colours = colours[np.random.default_rng(0).integers(len(colours), size=SAMPLES)]
     colours = np.ascontiguousarray(colours, dtype=np.float32)
-    cv2.setRNGSeed(0)  # k-means starts from a random guess
     count = min(PARTS, len(colours))
+    if len(colours) == 1:  # which OpenCV would take for three values, not for a colour
+        colours = np.repeat(colours, 2, axis=0)
+    cv2.setRNGSeed(0)  # k-means starts from a random guess
     stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_MAX_ITER, 10, 1.0)
     _, labels, _ = cv2.kmeans(colours, count, np.empty(0, np.int32), stop, 1, cv2.KMEANS_PP_CENTERS)
     result = []
     for index in range(count):
-        part = colours[labels[:, 0] == index]
+        part = colours[labels.ravel() == index]
         if len(part):
             mean = part.mean(0)
             covariance = (part - mean).T @ (part - mean) / len(part) + SPREAD * np.eye(3)
