@@ -20,6 +20,7 @@ from matting_anything_core import Prompt, PromptError, matte, read_image, write_
 from matting_anything_core.assets import demo_picture
 from matting_anything_core.batch import AHEAD, Item, in_shares, items_in, matte_batch, whole_picture
 from matting_anything_core.cli import main
+from matting_anything_core.cli.batch import noted_interrupt
 from matting_anything_core.errors import ImageError, WeightsError
 from matting_anything_core.manifest import read_manifest
 
@@ -273,6 +274,17 @@ def test_sources_that_cannot_be(folder: Path, tmp_path: Path, capsys: pytest.Cap
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for another process")
+def test_an_interrupt_that_a_callback_swallows_counts_at_the_next_picture() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with noted_interrupt() as check:
+        check()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            check()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 def test_an_interrupted_batch_goes_on_where_it_was(tmp_path: Path) -> None:
     """The batch is long, so that it is not over before a busy machine has sent the signal; the rest of it is short."""
     photos, out = _made(tmp_path / "photos"), tmp_path / "out"

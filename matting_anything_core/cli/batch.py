@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import signal
 import sys
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -132,7 +135,8 @@ def run(args: argparse.Namespace) -> int:
         overwrite=args.overwrite, guidance=args.guidance, sides=args.sides, postprocess=args.postprocess,
     )
     try:
-        _follow(batch, len(items), lambda outcome: outcomes.append(_line(outcome)))
+        with noted_interrupt() as check:
+            _follow(batch, len(items), lambda outcome: outcomes.append(_line(outcome)), check)
     except KeyboardInterrupt:
         interrupted = True
     finally:
@@ -149,7 +153,32 @@ def run(args: argparse.Namespace) -> int:
     return 1 if counts["failed"] else 0
 
 
-def _follow(batch: Iterable[Outcome], count: int, note: Callable[[Outcome], None]) -> None:
+@contextmanager
+def noted_interrupt() -> Iterator[Callable[[], None]]:
+    """Ctrl-C raises KeyboardInterrupt at once, and again where the function that this gives is called: the first one is
+    lost when it comes while a library's callback runs, whose exceptions nobody hears."""
+    pressed = False
+
+    def press(*_: object) -> None:
+        nonlocal pressed
+        pressed = True
+        raise KeyboardInterrupt
+
+    def check() -> None:
+        if pressed:
+            raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # which alone may have handlers
+        yield check
+        return
+    before = signal.signal(signal.SIGINT, press)
+    try:
+        yield check
+    finally:
+        signal.signal(signal.SIGINT, before or signal.default_int_handler)
+
+
+def _follow(batch: Iterable[Outcome], count: int, note: Callable[[Outcome], None], check: Callable[[], None]) -> None:
     """Take the outcomes as they come, with a bar that knows the time left; failures are told at once."""
     from tqdm import tqdm
 
@@ -157,6 +186,7 @@ def _follow(batch: Iterable[Outcome], count: int, note: Callable[[Outcome], None
               dynamic_ncols=True) as bar:
         for outcome in bar:
             note(outcome)
+            check()
             if outcome.error is not None:
                 tqdm.write(f"matting-anything: {outcome.item.image!s}: {outcome.message}", file=sys.stderr)
 
