@@ -79,7 +79,7 @@ def snapped(logits: Tensor, rgb: np.ndarray[Any, Any], fit: Fit) -> Tensor:
         if min(np.count_nonzero(object_), np.count_nonzero(background)) < ENOUGH:
             own = np.clip(decoded, -LIMIT, LIMIT)
         else:
-            likelier = (log_likelihood(fitted(lab[object_]), lab) - log_likelihood(fitted(lab[background]), lab))
+            likelier = log_likelihood(fitted(lab[object_]), lab) - log_likelihood(fitted(lab[background]), lab)
             own = np.clip(decoded, -LIMIT, LIMIT) + COLOURS * np.clip(likelier, -COLOURS_LIMIT, COLOURS_LIMIT)
         values = own.astype(np.float32)
         for _ in range(STEPS):
@@ -92,7 +92,11 @@ def snapped(logits: Tensor, rgb: np.ndarray[Any, Any], fit: Fit) -> Tensor:
 
 
 class _Guide:
-    """A guided filter by one picture, H×W×3 float32 in 0..1, for many maps."""
+    """A guided filter by one picture, H×W×3 float32 in 0..1, for many maps.
+
+    As in `detail.sharpen`, but with OpenCV's box filter, whose work does not grow with the radius; torch's pooling over
+    13×13 pixels takes many times as long.
+    """
 
     def __init__(self, rgb: np.ndarray[Any, Any]) -> None:
         import numpy as np

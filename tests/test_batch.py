@@ -273,7 +273,6 @@ def test_sources_that_cannot_be(folder: Path, tmp_path: Path, capsys: pytest.Cap
     assert "written twice" in capsys.readouterr().err
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for another process")
 def test_an_interrupt_that_a_callback_swallows_counts_at_the_next_picture() -> None:
     before = signal.getsignal(signal.SIGINT)
     with noted_interrupt() as check:
@@ -285,6 +284,7 @@ def test_an_interrupt_that_a_callback_swallows_counts_at_the_next_picture() -> N
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for another process")
 def test_an_interrupted_batch_goes_on_where_it_was(tmp_path: Path) -> None:
     """The batch is long, so that it is not over before a busy machine has sent the signal; the rest of it is short."""
     photos, out = _made(tmp_path / "photos"), tmp_path / "out"
