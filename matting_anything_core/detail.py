@@ -1,9 +1,8 @@
 """Pictures larger than the network's square: edges from the picture's own pixels, and a closer look at small objects.
 
 Mask-to-Matte works in a square of some hundred pixels; enlarged to a photograph of 12 megapixels its alpha is blurred.
-`sharpen` explains alpha around every pixel of the square as a linear function of the colours there, alpha ≈ a·I + b (a
-guided filter: He, Sun, Tang, "Guided Image Filtering", ECCV 2010; its a and b enlarged as in He and Sun, "Fast Guided
-Filter", 2015), and applies that function to the colours of the whole picture.
+`sharpen` takes the linear functions of a guided filter (see guided.py) from the square, enlarges them as in He and Sun,
+"Fast Guided Filter", 2015, and applies them to the colours of the whole picture.
 
 `finish` puts a matte and its mask together where the network that made the matte is not to be trusted alone.
 
@@ -15,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .geometry import Fit, Window, fit_picture, resize_window
+from .guided import Guide
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,8 +29,6 @@ RADIUS = 1
 shrunk 2 and 4 times, larger ones have larger errors."""
 COARSE_RADIUS = 2
 """The same for `finish`, whose masks are some pixels off: 5×5."""
-EPSILON = 1e-4
-"""Contrast below which colours explain nothing: a variance on the 0..1 scale, about that of a photograph's noise."""
 STRIP = 1 << 21
 """Pixels of the picture that are computed at once."""
 
@@ -38,36 +36,6 @@ SMALL = 0.5
 """An object is small when its box's longer side is less than this share of the picture's …"""
 CONTEXT = 1.5
 """… and is looked at in a part of the picture this many times as large as its box."""
-
-
-def _mean(x: Tensor, radius: int) -> Tensor:
-    """Mean over the (2 radius + 1)² pixels around each that lie inside: N×C×h×w."""
-    from torch.nn import functional as F
-
-    return F.avg_pool2d(x, 2 * radius + 1, stride=1, padding=radius, count_include_pad=False)
-
-
-def _linear(image: Tensor, alpha: Tensor, radius: int) -> Tensor:
-    """The ridge regression of alpha on the colours around each pixel: 1×3×h×w and 1×1×h×w -> 1×4×h×w (a, b)."""
-    import torch
-
-    mean, mean_alpha = _mean(image, radius), _mean(alpha, radius)
-    with_alpha = _mean(image * alpha, radius) - mean * mean_alpha
-    r, g, b = image.unbind(1)
-    second = _mean(torch.stack([r * r, r * g, r * b, g * g, g * b, b * b], 1), radius)
-    mr, mg, mb = mean.unbind(1)
-    rr, rg, rb, gg, gb, bb = (second - torch.stack([mr * mr, mr * mg, mr * mb, mg * mg, mg * mb, mb * mb], 1)).unbind(1)
-    rr, gg, bb = rr + EPSILON, gg + EPSILON, bb + EPSILON
-    # The inverse of the symmetric 3×3 covariance by its adjugate: a solver is slow on so many so small systems.
-    i_rr, i_rg, i_rb = gg * bb - gb * gb, gb * rb - rg * bb, rg * gb - gg * rb
-    i_gg, i_gb, i_bb = rr * bb - rb * rb, rb * rg - rr * gb, rr * gg - rg * rg
-    determinant = rr * i_rr + rg * i_rg + rb * i_rb
-    cr, cg, cb = with_alpha.unbind(1)
-    slope = torch.stack([
-        i_rr * cr + i_rg * cg + i_rb * cb, i_rg * cr + i_gg * cg + i_gb * cb, i_rb * cr + i_gb * cg + i_bb * cb,
-    ], 1) / determinant.unsqueeze(1)
-    offset = mean_alpha - (slope * mean).sum(1, keepdim=True)
-    return _mean(torch.cat([slope, offset], 1), radius)
 
 
 def sharpen(alpha: Tensor, rgb: np.ndarray[Any, Any], fit: Fit, window: Window) -> Tensor:
@@ -101,6 +69,7 @@ def spread(fit: Fit) -> int:
 
 def _guided(alpha: Tensor, rgb: np.ndarray[Any, Any], fit: Fit, window: Window, radius: int) -> Tensor:
     """The guided filter: its linear functions made in the square of `fit`, and used in the picture."""
+    import numpy as np
     import torch
     from torch.nn import functional as F
 
@@ -116,8 +85,9 @@ def _guided(alpha: Tensor, rgb: np.ndarray[Any, Any], fit: Fit, window: Window, 
     )
     small = torch.zeros((1, 1, *fit.scaled), device=alpha.device)[(..., *near.slices())]
     small = _shrunk(alpha, fit, window, near, small)
-    image = torch.from_numpy(fit_picture(rgb, fit)[near.slices()].copy()).to(alpha.device)
-    function = _linear(image.permute(2, 0, 1).unsqueeze(0).float() / 255, small, radius)
+    image = fit_picture(rgb, fit)[near.slices()].astype(np.float32) / np.float32(255)
+    made = Guide(image, radius).functions(small[0, 0].float().cpu().numpy())
+    function = torch.from_numpy(np.ascontiguousarray(made.transpose(2, 0, 1))).unsqueeze(0).to(alpha.device)
     # Where alpha is 0 or 1 all around, it stays so.
     low = -F.max_pool2d(-small, reach, stride=1, padding=radius)
     high = F.max_pool2d(small, reach, stride=1, padding=radius)

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from . import detail, refine
+from .defaults import Defaults
 from .device import autocast, in_chunks, resolve_device, resolve_dtype
 from .errors import PromptError
 from .geometry import Fit, Window, fit_picture, resize_window, source_window, to_square
@@ -42,23 +43,6 @@ CHUNK = 16
 """Prompts that are decoded at once; about 40 MB each with a ViT."""
 HIDDEN = 127
 """What the network sees where a picture is transparent: mid-gray, since the colours there are arbitrary."""
-
-
-class Defaults(NamedTuple):
-    """What `auto` means for a model.
-
-    closer: its encoder is so quick that small objects get a closer look. inside: its masks end where the box does
-    (with a margin), since what it finds elsewhere is more often wrong than a box that is too small. snap: its masks
-    are moved to the picture's edges (see snap.py). share: the part of Mask-to-Matte in alpha, 0..1; where it was
-    trained too little to be trusted alone, the mask has the rest (see `detail.finish`).
-    """
-
-    guidance: Guidance = "mask"
-    sides: Sides = "one"
-    closer: bool = False
-    inside: bool = False
-    snap: bool = False
-    share: float = 1.0
 
 
 class MattingAnything:
@@ -100,16 +84,9 @@ class MattingAnything:
             m2m = MaskToMatte().eval()
         load_state(sam, checkpoint.sam, f"the SAM weights of {checkpoint.metadata.get('file', 'the checkpoint')}")
         load_state(m2m, checkpoint.m2m, f"the Mask-to-Matte weights of {checkpoint.metadata.get('file', 'it')}")
-        defaults = Defaults(
-            guidance=_choice(checkpoint.metadata.get("guidance"), ("mask", "alpha")),
-            sides=_choice(checkpoint.metadata.get("sides"), ("one", "two")),
-            closer=checkpoint.architecture == "lite",
-            inside=checkpoint.architecture == "lite",
-            snap=checkpoint.architecture == "lite",
-            share=_share_of(checkpoint.metadata.get("share")),
-        )
         return cls(sam, m2m, device=device, dtype=dtype, matte_square=checkpoint.matte_square,
-                   name=checkpoint.architecture, defaults=defaults)
+                   name=checkpoint.architecture,
+                   defaults=Defaults.of(checkpoint.architecture, checkpoint.metadata))
 
     @property
     def square(self) -> int:
@@ -432,20 +409,6 @@ def _visible(image: Image) -> np.ndarray[Any, Any]:
 
 def _relative(inner: Window, outer: Window) -> Window:
     return Window(inner.top - outer.top, inner.left - outer.left, inner.bottom - outer.top, inner.right - outer.left)
-
-
-def _choice(value: str | None, known: tuple[T, T]) -> T:
-    """A checkpoint's own default, or the first of what is known (the paper's)."""
-    return value if value in known else known[0]
-
-
-def _share_of(value: str | None) -> float:
-    """A checkpoint's own, or 1."""
-    try:
-        share = float(value) if value is not None else 1.0
-    except ValueError:
-        return 1.0
-    return share if 0 <= share <= 1 else 1.0
 
 
 def _known(value: T, known: tuple[T, ...], what: str) -> T:

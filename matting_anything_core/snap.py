@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .geometry import Fit
+from .guided import Guide
 from .mixture import fitted, log_likelihood
 
 if TYPE_CHECKING:
@@ -44,8 +45,6 @@ OPINION = 3.0
 STEPS = 6
 RADIUS = 6
 """Neighbours are up to twice this far away, in pixels of the square."""
-EPSILON = 1e-4
-"""Variance of colours, on the 0..1 scale, that is no edge."""
 AWAY = -10.0
 """The logit outside of the picture."""
 
@@ -71,7 +70,7 @@ def snapped(logits: Tensor, rgb: np.ndarray[Any, Any], fit: Fit) -> Tensor:
         return square
     colours = np.ascontiguousarray(rgb[part])
     lab = cv2.cvtColor(colours, cv2.COLOR_RGB2LAB).astype(np.float32)
-    spread = _Guide(colours.astype(np.float32) / 255)
+    spread = Guide(colours.astype(np.float32) / 255, RADIUS)
     near = cv2.dilate((decoded > 0).astype(np.uint8), np.ones((2 * AROUND + 1, 2 * AROUND + 1), np.uint8)) > 0
     object_ = decoded > min(CERTAIN, float(np.median(decoded[decoded > 0])))
     background = near & (decoded < -CERTAIN)
@@ -89,50 +88,6 @@ def snapped(logits: Tensor, rgb: np.ndarray[Any, Any], fit: Fit) -> Tensor:
     result[0, :height, :width] = square[0, :height, :width].clamp(max=AWAY)
     result[0, :height, :width][part] = torch.from_numpy(values.astype(np.float32)).to(square.device)
     return result
-
-
-class _Guide:
-    """A guided filter by one picture, H×W×3 float32 in 0..1, for many maps.
-
-    As in `detail.sharpen`, but with OpenCV's box filter, whose work does not grow with the radius; torch's pooling over
-    13×13 pixels takes many times as long.
-    """
-
-    def __init__(self, rgb: np.ndarray[Any, Any]) -> None:
-        import numpy as np
-
-        self.rgb = rgb
-        self.mean = _mean(rgb)
-        (r, g, b), (mr, mg, mb) = np.moveaxis(rgb, 2, 0), np.moveaxis(self.mean, 2, 0)
-        second = _mean(np.dstack([r * r, r * g, r * b, g * g])), _mean(np.dstack([g * b, b * b]))
-        rr, rg, rb, gg, gb, bb = np.moveaxis(np.dstack(second), 2, 0)
-        rr, gg, bb = rr - mr * mr + EPSILON, gg - mg * mg + EPSILON, bb - mb * mb + EPSILON
-        rg, rb, gb = rg - mr * mg, rb - mr * mb, gb - mg * mb
-        # The inverse of the symmetric 3×3 covariance by its adjugate.
-        i_rr, i_rg, i_rb = gg * bb - gb * gb, gb * rb - rg * bb, rg * gb - gg * rb
-        scale = 1 / (rr * i_rr + rg * i_rg + rb * i_rb)
-        self.inverse = [x * scale for x in (i_rr, i_rg, i_rb, rr * bb - rb * rb, rb * rg - rr * gb, rr * gg - rg * rg)]
-
-    def __call__(self, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """H×W float32 -> the same, smoothed but for the picture's edges."""
-        import numpy as np
-
-        mean = _mean(values)
-        r, g, b = np.moveaxis(_mean(self.rgb * values[..., None]) - self.mean * mean[..., None], 2, 0)
-        i_rr, i_rg, i_rb, i_gg, i_gb, i_bb = self.inverse
-        slope = np.dstack([i_rr * r + i_rg * g + i_rb * b, i_rg * r + i_gg * g + i_gb * b,
-                           i_rb * r + i_gb * g + i_bb * b])
-        offset = mean - np.einsum("hwc,hwc->hw", slope, self.mean)
-        function = _mean(np.dstack([slope, offset]))
-        result: np.ndarray[Any, Any] = np.einsum("hwc,hwc->hw", function[..., :3], self.rgb) + function[..., 3]
-        return result
-
-
-def _mean(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The mean of (2 RADIUS + 1)² pixels around each, the border mirrored."""
-    import cv2
-
-    return cv2.boxFilter(x, -1, (2 * RADIUS + 1, 2 * RADIUS + 1), borderType=cv2.BORDER_REFLECT)
 
 
 def _around(there: np.ndarray[Any, Any]) -> tuple[slice, slice]:

@@ -11,9 +11,10 @@ from tiny import picture, tiny_model
 from torch.nn import functional as F
 
 from matting_anything_core import Prompt
+from matting_anything_core.defaults import Defaults
 from matting_anything_core.detail import closer, finish, sharpen, spread
 from matting_anything_core.geometry import Fit, Window
-from matting_anything_core.model import Defaults, MattingAnything, _share_of
+from matting_anything_core.model import MattingAnything
 from matting_anything_core.prompting import ended_at_box, within
 from matting_anything_core.refine import bounds, grow
 
@@ -117,7 +118,7 @@ def test_a_model_whose_matting_is_trusted_in_part_finishes_it() -> None:
 
 @pytest.mark.parametrize(("said", "share"), [(None, 1.0), ("0.25", 0.25), ("nan", 1.0), ("-1", 1.0), ("much", 1.0)])
 def test_a_files_share_is_a_number_from_0_to_1(said: str | None, share: float) -> None:
-    assert _share_of(said) == share
+    assert Defaults.of("lite", {} if said is None else {"share": said}).share == share
 
 
 def test_flat_parts_and_small_pictures_stay_as_they_are() -> None:
