@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -27,24 +28,42 @@ class Photo:
     hard: bool = False
 
 
+class Pool:
+    """Records to draw from, each with its weight."""
+
+    def __init__(self, records: Iterable[tuple[Record, float]] = ()) -> None:
+        listed = list(records)
+        self.records = [record for record, _ in listed]
+        self._edges = np.cumsum([weight for _, weight in listed])
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def draw(self, rng: Rng) -> Record:
+        """One of them, as likely as its weight says."""
+        index = int(np.searchsorted(self._edges, rng.random() * self._edges[-1], side="right"))
+        return self.records[min(index, len(self) - 1)]
+
+
 class Library:
     """Photographs with the alpha of their subject, backgrounds, and cut-outs by source.
+
+    A source's weight is that of each of its photographs or backgrounds beside others, or that of all of its cut-outs.
 
     unreadable: a file to which the path of every picture that cannot be read is appended, once a process; drawing goes
     on with another picture. The same seed draws the same pictures, whether or not they are kept in memory.
     """
 
     def __init__(self, sources: list[tuple[Source, list[Record]]], *, cache: bool, unreadable: Path | None) -> None:
-        self.photos: list[Record] = []
-        self.backgrounds: list[Record] = []
-        self.cutouts: list[list[Record]] = []
+        every = [(record, source.weight) for source, records in sources for record in records]
+        self.photos = Pool(pair for pair in every if pair[0].role == "picture")
+        self.backgrounds = Pool(pair for pair in every if pair[0].role == "background")
+        self.cutouts: list[Pool] = []
         self.weights: list[float] = []
         for source, records in sources:
-            self.photos += [record for record in records if record.role == "picture"]
-            self.backgrounds += [record for record in records if record.role == "background"]
             cut = [record for record in records if record.role == "foreground"]
             if cut:
-                self.cutouts.append(cut)
+                self.cutouts.append(Pool((record, 1.0) for record in cut))
                 self.weights.append(source.weight)
         self.unreadable = unreadable
         self._kept: dict[Record, Photo] | None = {} if cache else None
@@ -70,16 +89,17 @@ class Library:
 
     def preload(self) -> int:
         """Read everything that is to be kept; so that workers, which are forked, share it. Returns how many."""
-        records = [*self.photos, *self.backgrounds, *(record for part in self.cutouts for record in part)]
-        return sum(self.read(record) is not None for record in records)
+        pools = self.photos, self.backgrounds, *self.cutouts
+        return sum(self.read(record) is not None for pool in pools for record in pool.records)
 
-    def draw(self, rng: Rng, records: list[Record]) -> Photo:
+    def draw(self, rng: Rng, pool: Pool) -> Photo:
         """One of these at random. Raises MattingError when a hundred in a row cannot be read."""
         for _ in range(100):
-            photo = self.read(records[rng.integers(len(records))])
+            record = pool.draw(rng)
+            photo = self.read(record)
             if photo is not None:
                 return photo
-        raise MattingError(f"a hundred pictures in a row cannot be read, the last one {records[0].rgb.parent}")
+        raise MattingError(f"a hundred pictures in a row cannot be read, the last one {record.rgb}")
 
     def texture(self, rng: Rng) -> Array:
         """Some photograph for a surface, float32 in 0..1."""

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from ..errors import MattingError
 from .augment import Array, Rng, chance
-from .library import Library, Photo
+from .library import Library, Photo, Pool
 from .matte_data import Example, matte_sample
 from .recipe import Stage
 from .trimap import UNKNOWN, random_trimap
@@ -32,7 +32,7 @@ class PaperMattes(Dataset[dict[str, Tensor]]):
         if library.cutouts and not library.backgrounds:
             raise MattingError("composites need backgrounds; add a source with a layout such as coco or bg20k")
         self.library, self.stage, self.seed, self.length = library, stage, seed, length
-        self.foregrounds = [record for part in library.cutouts for record in part]
+        self.foregrounds = Pool((record, 1.0) for part in library.cutouts for record in part.records)
 
     def __len__(self) -> int:
         return self.length

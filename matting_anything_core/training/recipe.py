@@ -29,9 +29,10 @@ class Source:
     """Pictures of one data set.
 
     layout: how its folder is laid out, a name of `layouts.LAYOUTS`. path: relative to the recipe's `data` folder.
-    weight: how often its cut-outs are drawn beside those of other sources. match: only files whose name fits this
-    pattern. hold_out: [n, k] leaves out every n-th picture, from the k-th on, for validation; there `keep` = "held"
-    takes just those. hard: its alphas are hard-edged masks, so that losses leave out a band about their edge.
+    weight: how often its cut-outs, all together, are drawn beside those of other sources, or each of its photographs or
+    backgrounds beside others. match: only files whose name fits this pattern. hold_out: [n, k] leaves out every n-th
+    picture, from the k-th on, for validation; there `keep` = "held" takes just those. hard: its alphas are hard-edged
+    masks, so that losses leave out a band about their edge.
     licence and origin (how to get it again) go to the data card.
     """
 

@@ -134,7 +134,8 @@ def _try_sources(library: Library) -> list[str]:
     parts = [("pictures with alpha", library.photos), ("backgrounds", library.backgrounds),
              *(("cut-outs", part) for part in library.cutouts)]
     lines = []
-    for name, records in parts:
+    for name, pool in parts:
+        records = pool.records
         if not records:
             continue
         tried = records[:: max(1, len(records) // SAMPLES)][:SAMPLES]

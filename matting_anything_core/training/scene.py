@@ -29,6 +29,8 @@ GENERATED = 0.36
 """Weight of generated foregrounds beside those of the sources of cut-outs …"""
 PEOPLE = 0.22
 """… and of the subjects of photographs."""
+BACKGROUNDS = 0.5
+"""How often a composite's background is one of the sources' backgrounds, and not a photograph with a subject."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,8 @@ def _photograph(rng: Rng, photo: Photo, size: tuple[int, int]) -> Scene:
 
 
 def _background(rng: Rng, library: Library, size: tuple[int, int]) -> Scene:
-    pool = library.backgrounds if library.backgrounds and (not library.photos or chance(rng, 0.25)) else library.photos
+    alone = library.backgrounds and (not library.photos or chance(rng, BACKGROUNDS))
+    pool = library.backgrounds if alone else library.photos
     if not pool:
         tone = np.full((*size, 3), rng.uniform(0, 1, 3), np.float32)
         return Scene(tone, [], [])

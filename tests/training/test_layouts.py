@@ -74,3 +74,15 @@ def test_nothing_readable_is_an_error(tmp_path):
     library = open_library((Source("backgrounds", "."),), tmp_path)
     with pytest.raises(MattingError, match="cannot be read"):
         library.draw(np.random.default_rng(0), library.backgrounds)
+
+
+def test_pictures_are_drawn_as_often_as_their_sources_weigh(tmp_path):
+    for name, count in (("rare", 3), ("common", 1)):
+        for number in range(count):
+            save(tmp_path / name / f"{number}.png", colours(number))
+    sources = [Source("backgrounds", "rare"), Source("backgrounds", "common", weight=9.0)]
+    library = open_library(tuple(sources), tmp_path)
+    rng = np.random.default_rng(0)
+    drawn = [library.backgrounds.draw(rng).rgb.parent.name for _ in range(2000)]
+    assert drawn.count("common") / 2000 == pytest.approx(9 / 12, abs=0.03)
+    assert len({library.backgrounds.draw(rng).rgb for _ in range(200)}) == 4
