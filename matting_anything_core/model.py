@@ -258,7 +258,8 @@ class MattingAnything:
             step = _share(report, index / len(ready), (index + 1) / len(ready))
             step("matte", 0.02)
             if colours is not None:
-                candidate = candidate._replace(logits=snapped(candidate.logits, colours, fit))
+                whole = not together and prompt.points is None and prompt.mask is None
+                candidate = candidate._replace(logits=snapped(candidate.logits, colours, fit, whole=whole))
             step("matte", 0.1)
             mattes.append(self._one(embedding.image, prompt, candidate, prepared, modes, step))
             step("matte", 1.0)

@@ -30,8 +30,8 @@ ENOUGH = 300
 AROUND = 48
 """Pixels of the square around the object that tell what the background looks like, and that are decided."""
 ROUNDS = 2
-COLOURS = 0.4
-"""Weight of the colours' logits (0.8 is better on composites, and cuts holes in photographs), which count up to …"""
+COLOURS = 1.0
+"""Weight of the colours' logits, which count up to …"""
 COLOURS_LIMIT = 4.0
 """… this; the decoder's count up to …"""
 LIMIT = 8.0
@@ -45,16 +45,19 @@ OPINION = 3.0
 STEPS = 6
 RADIUS = 6
 """Neighbours are up to twice this far away, in pixels of the square."""
+CRUMBS = 0.1
+"""A piece smaller than this share of the largest is not part of an object that is asked for as a whole."""
 AWAY = -10.0
 """The logit outside of the picture."""
 
 
-def snapped(logits: Tensor, rgb: np.ndarray[Any, Any], fit: Fit) -> Tensor:
+def snapped(logits: Tensor, rgb: np.ndarray[Any, Any], fit: Fit, *, whole: bool = False) -> Tensor:
     """Mask logits 1×h×w of one object in the padded square -> logits 1×S×S whose outline follows the picture's edges.
 
-    rgb: uint8, the picture as it lies in the square: as many rows and columns as `fit.scaled` says. An object without
-    an outline inside of the picture (nothing, or all of it) stays as it is, and so does what is farther than AROUND
-    from the object. The same input gives the same output.
+    rgb: uint8, the picture as it lies in the square: as many rows and columns as `fit.scaled` says. whole: it is one
+    object, as a box says, of which crumbs are no part; several objects and what points mark may be in pieces of any
+    size. An object without an outline inside of the picture (nothing, or all of it) stays as it is, and so does what
+    is farther than AROUND from the object. The same input gives the same output.
     """
     import cv2
     import numpy as np
@@ -63,10 +66,10 @@ def snapped(logits: Tensor, rgb: np.ndarray[Any, Any], fit: Fit) -> Tensor:
 
     height, width = fit.scaled
     square = F.interpolate(logits.unsqueeze(0), (fit.square, fit.square), mode="bilinear", align_corners=False)[0]
-    whole = square[0, :height, :width].cpu().numpy()
-    part = _around(whole > 0)
-    decoded = np.ascontiguousarray(whole[part])
-    if not (decoded > 0).any() or (whole > 0).all():
+    everywhere = square[0, :height, :width].cpu().numpy()
+    part = _around(everywhere > 0)
+    decoded = np.ascontiguousarray(everywhere[part])
+    if not (decoded > 0).any() or (everywhere > 0).all():
         return square
     colours = np.ascontiguousarray(rgb[part])
     lab = cv2.cvtColor(colours, cv2.COLOR_RGB2LAB).astype(np.float32)
@@ -84,10 +87,23 @@ def snapped(logits: Tensor, rgb: np.ndarray[Any, Any], fit: Fit) -> Tensor:
         for _ in range(STEPS):
             values = OWN * own + NEIGHBOURS * spread(np.tanh(values / np.float32(OPINION)))
         object_, background = values > SETTLED, near & (values < -SETTLED)
+    if whole:
+        values = np.where(_crumbs(values > 0), -SETTLED, values)
     result = torch.full_like(square, AWAY)
     result[0, :height, :width] = square[0, :height, :width].clamp(max=AWAY)
     result[0, :height, :width][part] = torch.from_numpy(values.astype(np.float32)).to(square.device)
     return result
+
+
+def _crumbs(there: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Which pixels of what is there lie in pieces that are small beside the largest one: H×W bool."""
+    import cv2
+    import numpy as np
+
+    _, pieces, stats, _ = cv2.connectedComponentsWithStats(there.astype(np.uint8), connectivity=8)
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    small: np.ndarray[Any, Any] = np.concatenate([[False], areas < CRUMBS * areas.max(initial=0)])[pieces]
+    return small
 
 
 def _around(there: np.ndarray[Any, Any]) -> tuple[slice, slice]:

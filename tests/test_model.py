@@ -162,7 +162,7 @@ def test_masks_are_snapped_one_by_one_so_that_a_caller_can_end_it(monkeypatch: p
     embedding = model.embed(picture(60, 100))
     boxes = [Prompt(box=(i, i, i + 40, i + 40)) for i in range(8)]
     done = []
-    monkeypatch.setattr(model_module, "snapped", lambda *given: done.append(1) or snapped(*given))
+    monkeypatch.setattr(model_module, "snapped", lambda *given, **how: done.append(1) or snapped(*given, **how))
     work = model.matte_together if together else model.matte
     work(embedding, boxes)
     assert len(done) == (1 if together else 8)
@@ -175,6 +175,25 @@ def test_masks_are_snapped_one_by_one_so_that_a_caller_can_end_it(monkeypatch: p
     with pytest.raises(CancelledError, match="enough"):
         work(embedding, boxes, progress=cancel)
     assert len(done) == 1
+
+
+def test_only_a_box_alone_asks_for_one_whole_object(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = copy(tiny_model())
+    model.defaults = model.defaults._replace(snap=True)
+    embedding = model.embed(picture(60, 100))
+    asked = []
+
+    def noted(*given, whole):
+        asked.append(whole)
+        return snapped(*given, whole=whole)
+
+    monkeypatch.setattr(model_module, "snapped", noted)
+    points = {"points": [(20.0, 20.0)], "labels": [1]}
+    mask = np.zeros((60, 100), bool)
+    mask[10:50, 10:50] = True
+    model.matte(embedding, [BOX, Prompt(box=BOX, **points), Prompt(**points), Prompt(mask=mask)])
+    model.matte_together(embedding, [BOX, (20, 20, 60, 50)])
+    assert asked == [True, False, False, False, False]
 
 
 def test_an_empty_mask_gives_an_empty_matte(monkeypatch: pytest.MonkeyPatch) -> None:

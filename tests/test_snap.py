@@ -79,6 +79,19 @@ def test_where_the_network_is_unsure_colours_decide() -> None:
     assert missing[1] < 0.1 * bite.sum()
 
 
+def test_crumbs_are_no_part_of_a_whole_object() -> None:
+    rgb, disc = scene()
+    fit = Fit(SIDE, SIDE, SIDE)
+    crumb = np.zeros_like(disc)
+    crumb[4:16, 4:16] = True
+    rgb[crumb] = (200, 60, 50)
+    logits = coarse(disc | crumb, shift=0)
+    pieces, whole = (enlarged(snapped(logits, rgb, fit, whole=whole), fit) for whole in (False, True))
+    assert pieces[crumb].mean() > 0.9
+    assert not whole[crumb].any()
+    np.testing.assert_array_equal(whole & ~crumb, pieces & disc)
+
+
 @pytest.mark.parametrize("value", [-4.0, 4.0])
 def test_without_an_outline_nothing_changes(value: float) -> None:
     rgb, _ = scene()
@@ -97,15 +110,15 @@ def test_the_same_input_gives_the_same_output() -> None:
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(1, 64), st.integers(1, 64), st.integers(0, 2**32 - 1))
-def test_any_picture_and_any_logits(height: int, width: int, seed: int) -> None:
+@given(st.integers(1, 64), st.integers(1, 64), st.integers(0, 2**32 - 1), st.booleans())
+def test_any_picture_and_any_logits(height: int, width: int, seed: int, whole: bool) -> None:
     rng = np.random.default_rng(seed)
     fit = Fit(height, width, 64)
     rgb = rng.integers(0, 256, (*fit.scaled, 3), dtype=np.uint8)
     if rng.random() < 0.3:
         rgb[:] = rng.integers(0, 256)
     logits = torch.from_numpy(rng.normal(0, 4, (1, 16, 16)).astype(np.float32))
-    result = snapped(logits, rgb, fit)
+    result = snapped(logits, rgb, fit, whole=whole)
     assert result.shape == (1, 64, 64)
     assert torch.isfinite(result).all()
     rows, columns = fit.scaled

@@ -135,4 +135,4 @@ def _mended(logits: Tensor, box: Box, rgb: Tensor, size: tuple[int, int]) -> Ten
     height, width = size
     fit = Fit(height, width, rgb.shape[-1])
     colours = rgb[:, :height, :width].permute(1, 2, 0).cpu().numpy()
-    return snapped(ended_at_box(logits, Prompt(box=box), fit), colours, fit)
+    return snapped(ended_at_box(logits, Prompt(box=box), fit), colours, fit, whole=True)

@@ -127,7 +127,7 @@ def predict(sam: Sam, m2m: MaskToMatte | None, item: Item, matte_square: int, *,
         fit = Fit(item.alpha.shape[0], item.alpha.shape[1], sam.square)
         x0, y0, x1, y1 = box.tolist()
         ended = ended_at_box(low[0].cpu(), Prompt(box=(x0, y0, x1, y1)), fit)
-        low = snapped(ended, fit_picture(item.rgb, fit), fit)[None].to(device)
+        low = snapped(ended, fit_picture(item.rgb, fit), fit, whole=True)[None].to(device)
     full = F.interpolate(low, (sam.square, sam.square), mode="bilinear", align_corners=False).cpu()
     shape = item.alpha.shape[0], item.alpha.shape[1]
     mask = to_picture(full, h, w, shape) > 0
