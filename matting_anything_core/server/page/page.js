@@ -83,6 +83,7 @@ async function ask(prompt) {
     else say("");
     return;
   }
+  say("Starting …");
   await during(async (signal) => {
     const model = $("model").value || undefined;
     const request = () => api.matte(picture.image, prompt, model, progress, signal);

@@ -173,6 +173,19 @@ def test_with_keys_alone(page: Any, photo: Path) -> None:
     assert page.locator("#undo").is_disabled()
 
 
+def test_a_new_mark_takes_back_what_was_said_of_the_old_one(page: Any, photo: Path) -> None:
+    page.set_input_files("#file", photo)
+    says(page, "Mark the object")
+    drag(page, DEMO_BOX)
+    says(page, "Done")
+    page.route("**/mattes", lambda route: None)  # the service never hears of it
+    page.focus("#stage")
+    page.keyboard.press("Enter")
+    assert page.locator("#message").inner_text() == "Starting …"
+    page.keyboard.press("Escape")
+    says(page, "Stopped")
+
+
 def test_errors_are_told(page: Any, photo: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
     page.set_input_files("#file", tmp_path / "broken.png")
