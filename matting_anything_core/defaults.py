@@ -13,10 +13,10 @@ T = TypeVar("T")
 class Defaults(NamedTuple):
     """What `auto` means for a model.
 
-    closer: its encoder is so quick that small objects get a closer look. inside: its masks end where the box does
-    (with a margin), since what it finds elsewhere is more often wrong than a box that is too small. snap: its masks
-    are decided anew with the picture's colours (see snap.py). share: the part of Mask-to-Matte in alpha, 0..1; where
-    it was trained too little to be trusted alone, the mask has the rest (see `detail.finish`).
+    closer: its encoder is so quick that a box that does not fill the picture gets a closer look. inside: its masks end
+    where the box does (with a margin), since what it finds elsewhere is more often wrong than a box that is too small.
+    snap: its masks are decided anew with the picture's colours (see snap.py). share: the part of Mask-to-Matte in
+    alpha, 0..1; where it was trained too little to be trusted alone, the mask has the rest (see `detail.finish`).
     """
 
     guidance: Guidance = "mask"

@@ -1,4 +1,4 @@
-"""Pictures larger than the network's square: edges from the picture's own pixels, and a closer look at small objects.
+"""Pictures larger than the network's square: edges from the picture's own pixels, and a closer look at objects.
 
 Mask-to-Matte works in a square of some hundred pixels; enlarged to a photograph of 12 megapixels its alpha is blurred.
 `sharpen` takes the linear functions of a guided filter (see guided.py) from the square, enlarges them as in He and Sun,
@@ -6,7 +6,7 @@ Mask-to-Matte works in a square of some hundred pixels; enlarged to a photograph
 
 `finish` puts a matte and its mask together where the network that made the matte is not to be trusted alone.
 
-`closer` says which part of a picture to look at anew for an object that is small in it.
+`closer` says which part of a picture to look at anew for an object that does not fill it.
 """
 
 from __future__ import annotations
@@ -32,10 +32,12 @@ COARSE_RADIUS = 2
 STRIP = 1 << 21
 """Pixels of the picture that are computed at once."""
 
-SMALL = 0.5
-"""An object is small when its box's longer side is less than this share of the picture's …"""
 CONTEXT = 1.5
-"""… and is looked at in a part of the picture this many times as large as its box."""
+"""An object is looked at in a part of the picture this many times as wide and as high as its box …"""
+NARROWEST = 0.5
+"""… whose shorter side is at least this share of the longer one, as in the pictures that `lite` learned from …"""
+NEARER = 1.15
+"""… when it is enlarged at least this much by that."""
 
 
 def sharpen(alpha: Tensor, rgb: np.ndarray[Any, Any], fit: Fit, window: Window) -> Tensor:
@@ -121,18 +123,15 @@ def _shrunk(alpha: Tensor, fit: Fit, window: Window, near: Window, into: Tensor)
 
 
 def closer(box: Box, height: int, width: int) -> Window | None:
-    """The part of a picture of height × width to look at for the object in `box`; None when it is large enough.
-
-    The part is about square, so that it fills the network's square, and lies inside the picture.
-    """
+    """The part of a picture of height × width to look at for the object in `box`, which lies inside of the picture;
+    None when that would hardly enlarge it."""
     x0, y0, x1, y1 = box
-    longer = max(x1 - x0, y1 - y0)
-    if longer >= SMALL * max(height, width):
-        return None
-    side = max(longer * CONTEXT, 16.0)
-    top, bottom = _span((y0 + y1) / 2, side, height)
-    left, right = _span((x0 + x1) / 2, side, width)
-    return Window(top, left, bottom, right)
+    across, down = (x1 - x0) * CONTEXT, (y1 - y0) * CONTEXT
+    across, down = max(across, down * NARROWEST, 16.0), max(down, across * NARROWEST, 16.0)
+    top, bottom = _span((y0 + y1) / 2, down, height)
+    left, right = _span((x0 + x1) / 2, across, width)
+    part = Window(top, left, bottom, right)
+    return part if max(part.height, part.width) * NEARER <= max(height, width) else None
 
 
 def _span(middle: float, side: float, length: int) -> tuple[int, int]:

@@ -149,7 +149,7 @@ class MattingAnything:
         sides: let it change only the outside of the mask's edge (`one`) or its inside as well (`two`).
         `auto` is what suits the model. postprocess: with alpha guidance, nothing outside of the mask's bounds.
         detail: take the edges of pictures larger than the square from their own pixels and, with `lite`, encode anew
-        what is around an object that is small in the picture (see detail.py).
+        what is around a box that does not fill the picture (see detail.py).
         reference: exactly what the authors' released program does where it differs (see refine.py); no `detail`.
         progress: called with ("matte", share done); what it raises ends the work.
 
@@ -188,7 +188,7 @@ class MattingAnything:
         """One Matte of everything the prompts mark: their masks are united before Mask-to-Matte.
 
         Objects that touch get no seam, and ten cost little more than one. Arguments and errors as for `matte`, and for
-        one prompt the same result; for several there is no closer look at those that are small in the picture. The
+        one prompt the same result; for several there is no closer look at those that do not fill the picture. The
         result's prompt has the boxes' hull, its score is the lowest.
         """
         ready = self._ready(embedding, prompts)

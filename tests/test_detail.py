@@ -132,8 +132,7 @@ def test_flat_parts_and_small_pictures_stay_as_they_are() -> None:
 
 
 def test_closer_holds_the_box_and_lies_inside() -> None:
-    assert closer((100, 100, 800, 700), 1000, 1200) is None
-    for box in ((10, 10, 60, 40), (950, 700, 1000, 800), (0, 790, 30, 800), (500, 1, 501, 2)):
+    for box in ((10, 10, 60, 40), (950, 700, 1000, 800), (0, 790, 30, 800), (500, 1, 501, 2), (300, 0, 800, 90)):
         part = closer(box, 800, 1000)
         assert part is not None
         assert part.top <= box[1]
@@ -144,7 +143,16 @@ def test_closer_holds_the_box_and_lies_inside() -> None:
         assert part.left >= 0
         assert part.bottom <= 800
         assert part.right <= 1000
-        assert part.height == part.width
+        assert 0.48 <= part.height / part.width <= 2.1
+
+
+def test_closer_when_it_enlarges() -> None:
+    assert closer((200, 200, 800, 700), 1000, 1200) == Window(75, 50, 825, 950)
+    # The part would be the whole width, or nearly so.
+    assert closer((100, 100, 800, 700), 1000, 1200) is None
+    assert closer((250, 300, 950, 600), 1000, 1200) is None
+    # A picture that is wide does not get larger in the square when only its height is cut.
+    assert closer((10, 300, 1190, 400), 1000, 1200) is None
 
 
 def test_a_prompt_moves_into_its_part() -> None:
