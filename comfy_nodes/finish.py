@@ -62,7 +62,7 @@ class MatteApply(io.ComfyNode):
                               "choose colour or blur")
         grounds = images_of(background_image) if background == "image" and background_image is not None else []
         if len(grounds) > 1 and len(grounds) != len(pictures):
-            raise PromptError(f"there are {len(grounds)} background images for {len(pictures)} pictures; wanted is one "
+            raise PromptError(f"there are {len(grounds)} background images for {len(pictures)} pictures; expected one "
                               "for all, or one each")
         shown, colours = [], []
         for index, (picture, alpha) in enumerate(zip(pictures, alphas, strict=True)):
@@ -98,7 +98,7 @@ def _pairs(pictures: list[Image], mask: torch.Tensor | None) -> tuple[list[Image
     planes = mask.reshape(-1, *mask.shape[-2:])
     count = max(len(pictures), len(planes))
     if len(pictures) not in (1, count) or len(planes) not in (1, count):
-        raise PromptError(f"there are {len(planes)} masks for {len(pictures)} pictures; wanted is one of each, or a "
+        raise PromptError(f"there are {len(planes)} masks for {len(pictures)} pictures; expected one of each, or a "
                           "single one for all")
     pictures = pictures * (count // len(pictures))
     alphas = []
@@ -126,7 +126,7 @@ def parse_colour(text: str) -> tuple[float, float, float]:
         parts = re.fullmatch(r"\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*", text)
         values = [int(part) for part in parts.groups()] if parts else []
     if not values or max(values) > 255:
-        raise PromptError(f"the colour is {text[:40]!r}; wanted is #rrggbb, or red,green,blue with numbers 0 to 255")
+        raise PromptError(f"the colour is {text[:40]!r}; expected #rrggbb, or red,green,blue with numbers 0 to 255")
     red, green, blue = (value / 255 for value in values)
     return red, green, blue
 
@@ -192,7 +192,7 @@ class TrimapFromMatte(io.ComfyNode):
     @classmethod
     def execute(cls, mask: torch.Tensor, low: float = 0.05, high: float = 0.95, width: int = 10) -> io.NodeOutput:
         if low >= high:
-            raise PromptError(f"low is {low:g} and high {high:g}; wanted is low below high")
+            raise PromptError(f"low is {low:g} and high {high:g}; expected low below high")
         planes = mask.reshape(-1, *mask.shape[-2:]).detach().float().cpu()
         trimap = stacked([trimap_of(plane, low, high, width).numpy() for plane in planes])
         return io.NodeOutput(trimap, trimap[..., None].expand(-1, -1, -1, 3).contiguous())

@@ -205,7 +205,7 @@ class Matte(io.ComfyNode):
                 io.Combo.Input("mask_use", options=["box", "shape"], default="box", optional=True, tooltip=(
                     "What a mask says: where the object is (its bounds are the box), or also what shape it has")),
                 io.Boolean.Input("all_matches", default=False, optional=True,
-                                 tooltip="Everything that the words name, instead of the surest match"),
+                                 tooltip="Everything that the words name, instead of the most confident match"),
                 *_modes(),
                 setting(io.Float, "box_threshold", default=BOX_THRESHOLD, min=0.0, max=1.0, step=0.01, optional=True,
                         tooltip="How sure a match of the words must be"),

@@ -19,7 +19,7 @@ def images_of(image: torch.Tensor) -> list[Image]:
     if image.ndim == 3:
         image = image[None]
     if image.ndim != 4 or image.shape[3] not in (1, 3, 4) or image.numel() == 0:
-        raise ImageError(f"the image has the shape {tuple(image.shape)}; wanted is [batch, height, width, channels] "
+        raise ImageError(f"the image has the shape {tuple(image.shape)}; expected [batch, height, width, channels] "
                          "with 1, 3 or 4 channels")
     return [read_image(_array(picture)) for picture in image]
 
@@ -41,7 +41,7 @@ def masks_of(mask: torch.Tensor | None, pictures: Sequence[Image]) -> list[list[
     planes = mask.reshape(-1, *mask.shape[-2:]) if mask.ndim >= 2 and mask.numel() else mask.new_zeros((1, 1, 1))
     count = len(pictures)
     if len(planes) not in (1, count) and count > 1:
-        raise PromptError(f"there are {len(planes)} masks for {count} pictures; wanted is one for all, or one each")
+        raise PromptError(f"there are {len(planes)} masks for {count} pictures; expected one for all, or one each")
     if count == 1:
         return [_present(planes, pictures[0])]
     each = planes if len(planes) == count else planes.expand(count, -1, -1)

@@ -63,7 +63,7 @@ def read_editor(text: str | None, width: int, height: int) -> tuple[Marked, ...]
     if content is None:
         return ()
     if not isinstance(content, Mapping):
-        raise PromptError(f"the prompt holds {_named(content)}; wanted is what the Prompt Editor writes, a JSON object "
+        raise PromptError(f"the prompt holds {_named(content)}; expected what the Prompt Editor writes, a JSON object "
                           "with version, width, height and objects")
     version = content.get("version", VERSION)
     if version != VERSION:
@@ -73,14 +73,14 @@ def read_editor(text: str | None, width: int, height: int) -> tuple[Marked, ...]
     down = height / _positive(content.get("height"), height, "the prompt's height")
     objects = content.get("objects") or ()
     if not isinstance(objects, Sequence) or isinstance(objects, str):
-        raise PromptError(f"objects in the prompt is {_named(objects)}; wanted is a list")
+        raise PromptError(f"objects in the prompt is {_named(objects)}; expected a list")
     read = (_object(item, across, down) for item in objects)
     return tuple(item for item in read if item.box is not None or item.on or item.off)
 
 
 def _object(item: Any, across: float, down: float) -> Marked:
     if not isinstance(item, Mapping):
-        raise PromptError(f"objects in the prompt holds {_named(item)}; wanted are objects with box and points")
+        raise PromptError(f"objects in the prompt holds {_named(item)}; expected objects with box and points")
     box = None
     if item.get("box") is not None:
         x0, y0, x1, y1 = _numbers(item["box"], 4, "a box in the prompt")
@@ -88,13 +88,13 @@ def _object(item: Any, across: float, down: float) -> Marked:
         box = (left * across, top * down, right * across, bottom * down) if left < right and top < bottom else None
     points = item.get("points") or ()
     if not isinstance(points, Sequence) or isinstance(points, str):
-        raise PromptError(f"points in the prompt is {_named(points)}; wanted is a list of [x, y, label]")
+        raise PromptError(f"points in the prompt is {_named(points)}; expected a list of [x, y, label]")
     on, off = [], []
     for point in points:
         x, y, label = _numbers([*point, 1] if isinstance(point, Sequence) and len(point) == 2 else point, 3,
                                "a point in the prompt")
         if label not in (0, 1):
-            raise PromptError(f"a point in the prompt has the label {label:g}; wanted is 1 (on the object) or 0 (not)")
+            raise PromptError(f"a point in the prompt has the label {label:g}; expected 1 (on the object) or 0 (not)")
         (on if label else off).append((x * across, y * down))
     return Marked(box, tuple(on), tuple(off))
 
@@ -104,7 +104,7 @@ def _positive(value: Any, otherwise: float, what: str) -> float:
         return otherwise
     number = _number(value, what)
     if number <= 0:
-        raise PromptError(f"{what} is {number:g}; wanted are pixels")
+        raise PromptError(f"{what} is {number:g}; expected pixels")
     return number
 
 
@@ -119,7 +119,7 @@ def read_points(text: str | None, count: int, what: str) -> list[tuple[Point, ..
     if isinstance(content, Mapping):
         content = [content]
     if not isinstance(content, list):
-        raise PromptError(f'{what} holds {_named(content)}; wanted is JSON such as [{{"x": 3, "y": 4}}, …]')
+        raise PromptError(f'{what} holds {_named(content)}; expected JSON such as [{{"x": 3, "y": 4}}, …]')
     if content and all(isinstance(item, list) and not _is_pair(item) for item in content):
         return [tuple(_point(item, what) for item in part) for part in _for_each(content, count, what)]
     return [tuple(_point(item, what) for item in content)] * count
@@ -159,7 +159,7 @@ def read_boxes(value: Any, sizes: Sequence[tuple[int, int]]) -> list[tuple[Box, 
     if isinstance(value, Mapping) or _is_corners(value):
         value = [value]
     if not isinstance(value, (list, tuple)):
-        raise PromptError(f"boxes is {_named(value)}; wanted is BOUNDING_BOX, BBOX, BBOXES or SEGS")
+        raise PromptError(f"boxes is {_named(value)}; expected BOUNDING_BOX, BBOX, BBOXES or SEGS")
     items = [item.tolist() if hasattr(item, "tolist") else item for item in value]
     if items and all(isinstance(item, (list, tuple)) and not _is_corners(item) for item in items):
         return [_boxes(part) for part in _for_each(items, len(sizes), "boxes")]
@@ -261,7 +261,7 @@ def _for_each(sets: Sequence[Any], count: int, what: str) -> Sequence[Any]:
     if len(sets) == 1:
         return [sets[0]] * count
     if len(sets) != count:
-        raise PromptError(f"{what} holds lists for {len(sets)} pictures, and there are {count}; wanted is one list for "
+        raise PromptError(f"{what} holds lists for {len(sets)} pictures, and there are {count}; expected one list for "
                           "all, or one each")
     return sets
 
@@ -271,7 +271,7 @@ def _json(text: Any, what: str) -> Any:
     if text is None or (isinstance(text, str) and not text.strip()):
         return None
     if not isinstance(text, str):
-        raise PromptError(f"{what} is {_named(text)}; wanted is a STRING of JSON")
+        raise PromptError(f"{what} is {_named(text)}; expected a STRING of JSON")
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -281,7 +281,7 @@ def _json(text: Any, what: str) -> Any:
 
 def _numbers(value: Any, count: int, what: str) -> list[float]:
     if not isinstance(value, (list, tuple)) or len(value) != count:
-        raise PromptError(f"{what} is {_named(value)}; wanted are {count} numbers")
+        raise PromptError(f"{what} is {_named(value)}; expected {count} numbers")
     return [_number(item, what) for item in value]
 
 
@@ -291,7 +291,7 @@ def _number(value: Any, what: str) -> float:
     except OverflowError:  # JSON has integers of any length
         number = math.inf
     if not math.isfinite(number):
-        raise PromptError(f"{what} holds {_named(value)}; wanted are numbers of pixels")
+        raise PromptError(f"{what} holds {_named(value)}; expected numbers of pixels")
     return number
 
 

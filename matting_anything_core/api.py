@@ -150,7 +150,7 @@ def all_matches(
     most: int | None = None,
     progress: ProgressCallback | None = None,
 ) -> list[Matte]:
-    """Everything the words name ("dogs", "cat. dog."): one Matte for each match, the surest first, perhaps none.
+    """Everything the words name ("dogs", "cat. dog."): one Matte for each match, most confident first, perhaps none.
 
     prompt: words, or a Prompt with text; its box restricts the search. most: no more than so many mattes. Other
     arguments as for `matte`.

@@ -49,7 +49,7 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
         if isinstance(wanted, str) or wanted.type not in ("cpu", "cuda", "mps"):
             raise DeviceError(f"there is no device {device[:40]!r}; known are auto, cpu, cuda, cuda:0 …, mps")
     if not isinstance(wanted, torch.device):
-        raise DeviceError(f"a device was given as {type(device).__name__}; wanted is its name or a torch.device")
+        raise DeviceError(f"a device was given as {type(device).__name__}; expected its name or a torch.device")
     if wanted.type == "cuda":
         return _cuda(wanted)
     if wanted.type == "mps" and not torch.backends.mps.is_available():
@@ -123,7 +123,7 @@ def in_chunks(
     A smaller chunk stays for the rest. Raises DeviceError when even one at a time does not fit; other errors pass.
     """
     if chunk < 1:
-        raise ValueError(f"chunk is {chunk}; wanted is at least 1")
+        raise ValueError(f"chunk is {chunk}; expected at least 1")
     start = 0
     while start < count:
         stop = min(count, start + chunk)

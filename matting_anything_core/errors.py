@@ -1,4 +1,4 @@
-"""The errors a caller may want to tell apart. Every one says what was given, what is wanted and what to do."""
+"""The errors a caller may want to tell apart. Every one says what was given, what is expected and what to do."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def estimate_foreground(image: Array, alpha: Array) -> Array:
 def _checked(array: Array, name: str) -> Array:
     if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
         given = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
-        raise ImageError(f"{name} was given as {given}; wanted is an array of floats in 0..1")
+        raise ImageError(f"{name} was given as {given}; expected an array of floats in 0..1")
     check_array(array, name)
     return np.ascontiguousarray(array, dtype=np.float32)
 
@@ -66,7 +66,7 @@ def estimate_foreground_tensor(image: torch.Tensor, alpha: torch.Tensor) -> torc
 
     if image.ndim != 3 or image.shape[2] != 3 or tuple(alpha.shape) != tuple(image.shape[:2]) or image.numel() == 0:
         raise ImageError(f"the picture has the shape {tuple(image.shape)} and alpha {tuple(alpha.shape)}; "
-                         "wanted are height x width x 3 and height x width")
+                         "expected height x width x 3 and height x width")
     with torch.no_grad():
         image, alpha = image.float().contiguous(), alpha.float().contiguous()
         pyramid = [(image, alpha)]
@@ -89,13 +89,13 @@ def composite(foreground: Array, alpha: Array, background: Array) -> Array:
     foreground, alpha = _checked(foreground, "the foreground"), _checked(alpha, "alpha")
     if foreground.ndim != 3 or foreground.shape[2] != 3 or alpha.shape != foreground.shape[:2]:
         raise ImageError(f"the foreground has the shape {foreground.shape} and alpha {alpha.shape}; "
-                         "wanted are height x width x 3 and height x width")
+                         "expected height x width x 3 and height x width")
     ground = np.asarray(background, dtype=np.float32)
     if ground.shape == (3,):
         ground = ground[None, None]
     ground = _checked(ground, "the background")
     if ground.ndim != 3 or ground.shape[2] != 3:
-        raise ImageError(f"the background has the shape {ground.shape}; wanted are three numbers or height x width x 3")
+        raise ImageError(f"the background has the shape {ground.shape}; expected three numbers or height x width x 3")
     if ground.shape[:2] != (1, 1):
         ground = cover(ground, *alpha.shape)
     result = foreground - ground

@@ -104,7 +104,7 @@ def read_image(source: ImageInput | Image, *, max_pixels: int | None = MAX_PIXEL
         return _from_array(tensor_to_array(source, "the tensor"), "the tensor", max_pixels)
     if isinstance(source, np.ndarray):
         return _from_array(source, "the array", max_pixels)
-    raise ImageError(f"a picture was given as {type(source).__name__}; wanted is a path, the bytes of a file, "
+    raise ImageError(f"a picture was given as {type(source).__name__}; expected a path, the bytes of a file, "
                      "a Pillow picture, an array or a tensor")
 
 

@@ -11,7 +11,7 @@ from .errors import ImageError, TooManyPixelsError
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
-WANTED = "wanted is height x width (gray) or height x width x 3 or 4, as uint8, uint16, bool or floats in 0..1"
+WANTED = "expected height x width (gray) or height x width x 3 or 4, as uint8, uint16, bool or floats in 0..1"
 OVERSHOOT = 1e-3  # resampling and rounding leave floats a little outside of 0..1; that much is clipped silently
 
 
@@ -46,7 +46,7 @@ def tensor_to_array(tensor: Any, name: str) -> Array:
     if array.ndim == 3 and array.shape[0] in (1, 3, 4):
         return np.moveaxis(array, 0, 2)
     if array.ndim == 3 and array.shape[2] not in (1, 3, 4):
-        raise ImageError(f"{name} has the shape {array.shape}; wanted is channels x height x width "
+        raise ImageError(f"{name} has the shape {array.shape}; expected channels x height x width "
                          "or height x width x channels with 1, 3 or 4 channels")
     return array
 
@@ -81,7 +81,7 @@ def _check_floats(array: Array, name: str) -> None:
     if low < -OVERSHOOT or high > 1 + OVERSHOOT:
         hint = "" if low < -OVERSHOOT or high > 65535 else (
             "; divide by 255 (or give it as uint8)" if high <= 255 else "; divide by 65535 (or give it as uint16)")
-        raise ImageError(f"{name} holds floats from {low:g} to {high:g}; wanted is 0..1{hint}")
+        raise ImageError(f"{name} holds floats from {low:g} to {high:g}; expected 0..1{hint}")
 
 
 def quantise(array: Array, bits: int) -> Array:

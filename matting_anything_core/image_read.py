@@ -18,7 +18,7 @@ from .image_icc import to_srgb, to_srgb16
 
 # Only these are tried: each has a signature at its start, and none of them runs another program (as EPS would).
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "GIF", "BMP", "PPM", "JPEG2000", "AVIF", "HEIF", "QOI")
-WANTED = "wanted is a picture: PNG, JPEG, TIFF, WebP, GIF, BMP, PPM, JPEG 2000 or AVIF"
+WANTED = "expected a picture: PNG, JPEG, TIFF, WebP, GIF, BMP, PPM, JPEG 2000 or AVIF"
 _RAW_SUFFIXES = {".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf", ".pef", ".srw"}
 _ORIENTATION, _BITS, _PHOTOMETRIC, _EXTRA_SAMPLES, _DNG_VERSION = 274, 258, 262, 338, 50706
 
@@ -40,10 +40,10 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
     except FileNotFoundError:
         raise ImageError(f"there is no file {name}") from None
     except IsADirectoryError:
-        raise ImageError(f"{name} is a folder; wanted is a picture file") from None
+        raise ImageError(f"{name} is a folder; expected a picture file") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         if os.path.isdir(path):  # Windows calls this a denied permission
-            raise ImageError(f"{name} is a folder; wanted is a picture file") from None
+            raise ImageError(f"{name} is a folder; expected a picture file") from None
         raise ImageError(f"{name} cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
@@ -202,7 +202,7 @@ def _gray16(image: PIL.Image.Image, profile: bytes | None, name: str) -> tuple[A
     if image.mode == "I":
         low, high = int(values.min()), int(values.max())
         if low < 0 or high > 65535:
-            raise ImageError(f"{name} holds whole numbers from {low} to {high}; wanted are at most 16 bits: 0..65535")
+            raise ImageError(f"{name} holds whole numbers from {low} to {high}; expected at most 16 bits: 0..65535")
     values = values.astype(np.uint16)
     if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0:  # TIFF, "white is zero"
         values = 65535 - values

@@ -48,7 +48,7 @@ def _check_format(form: str, bits: int, alpha: bool) -> None:
     if form not in _LARGEST_SIDE:
         raise ImageError(f"the format {form!r} is unknown; known are png, tiff, webp and jpeg")
     if bits not in (8, 16):
-        raise ImageError(f"bits was given as {bits!r}; wanted is 8 or 16")
+        raise ImageError(f"bits was given as {bits!r}; expected 8 or 16")
     if alpha and form == "jpeg":
         raise ImageError("JPEG holds no alpha; write a PNG, WebP or TIFF, or composite it on a background first")
     if bits == 16 and form in ("jpeg", "webp"):
@@ -69,12 +69,12 @@ def encode_image(array: Array, form: Format = "png", *, bits: int = 8, quality: 
         tensor: Any = array
         array = tensor.detach().cpu().numpy()
     if not isinstance(array, np.ndarray):
-        raise ImageError(f"a picture to write was given as {type(array).__name__}; wanted is an array")
+        raise ImageError(f"a picture to write was given as {type(array).__name__}; expected an array")
     pixels = check_array(array, "the picture to write")
     height, width, channels = pixels.shape
     _check_format(form, bits, channels == 4)
     if quality is not None and not (isinstance(quality, int) and 1 <= quality <= 100):
-        raise ImageError(f"quality was given as {quality!r}; wanted is a whole number 1..100")
+        raise ImageError(f"quality was given as {quality!r}; expected a whole number 1..100")
     if max(height, width) > _LARGEST_SIDE[form]:
         raise ImageError(f"a {form.upper()} has at most {_LARGEST_SIDE[form]} pixels a side, the picture has "
                          f"{width} x {height}; write a PNG or TIFF")
@@ -119,7 +119,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         mode = os.stat(path).st_mode
         if not stat.S_ISREG(mode):
             raise ImageError(f"{name} is {'a folder' if stat.S_ISDIR(mode) else 'no regular file'}; "
-                             "wanted is the name of a picture file to write")
+                             "expected the name of a picture file to write")
     except (OSError, ValueError):
         folder = os.path.dirname(os.path.realpath(path)) if "\0" not in os.fspath(path) else ""
         if not os.path.isdir(folder):

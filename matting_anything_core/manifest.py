@@ -133,7 +133,7 @@ def _numbers(text: str, name: str) -> list[float]:
     try:
         return [float(part) for part in re.split(r"[,;\s]+", text.strip())]
     except ValueError:
-        raise PromptError(f"{name} is {text[:80]!r}; wanted are numbers with commas between them") from None
+        raise PromptError(f"{name} is {text[:80]!r}; expected numbers with commas between them") from None
 
 
 def _inside(folder: Path, name: Any, suffix: str) -> Path:
@@ -142,7 +142,7 @@ def _inside(folder: Path, name: Any, suffix: str) -> Path:
         raise PromptError("out is no name")
     parts = PurePosixPath(name.replace("\\", "/")).parts
     if not parts or ".." in parts or parts[0] == "/" or PureWindowsPath(name).drive or "\0" in name:
-        raise PromptError(f"out is {name[:80]!r}; wanted is a name inside the folder of the results")
+        raise PromptError(f"out is {name[:80]!r}; expected a name inside the folder of the results")
     target = folder.joinpath(*parts)
     return target if target.suffix.lower() in (".png", ".tif", ".tiff", ".webp", ".jpg", ".jpeg") \
         else target.with_name(target.name + suffix)

@@ -21,7 +21,7 @@ class Candidate(NamedTuple):
 
 
 def united_masks(candidates: Sequence[Candidate]) -> Candidate:
-    """The union of masks: in each place the surest of them."""
+    """The union of masks: in each place the most confident of them."""
     logits = torch.stack([candidate.logits for candidate in candidates]).amax(0)
     return Candidate(logits, min(candidate.score for candidate in candidates))
 

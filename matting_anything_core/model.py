@@ -414,7 +414,7 @@ def _relative(inner: Window, outer: Window) -> Window:
 
 def _known(value: T, known: tuple[T, ...], what: str) -> T:
     if value not in known:
-        raise PromptError(f"{what} was given as {value!r}; wanted is auto, {' or '.join(map(str, known))}")
+        raise PromptError(f"{what} was given as {value!r}; expected auto, {' or '.join(map(str, known))}")
     return value
 
 

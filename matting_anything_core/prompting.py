@@ -40,7 +40,7 @@ def checked(prompt: Prompt, height: int, width: int) -> Prompt:
     if prompt.mask is not None:
         if prompt.mask.shape != (height, width):
             raise PromptError(f"the mask is {prompt.mask.shape[1]} x {prompt.mask.shape[0]} pixels, the picture "
-                              f"{width} x {height}; wanted is a mask of the picture's size")
+                              f"{width} x {height}; expected a mask of the picture's size")
         box = mask_bounds(prompt.mask) if box is None else box
     return prompt if box is None else replace(prompt, box=clip_box(box, height, width))
 

@@ -78,7 +78,7 @@ class Matte:
 
             colour = np.asarray(background, dtype=np.float64)
             if colour.shape != (3,) or not ((colour >= 0) & (colour <= 255)).all():
-                raise ImageError(f"the background colour is {background!r}; wanted are three numbers 0..255")
+                raise ImageError(f"the background colour is {background!r}; expected three numbers 0..255")
             ground = (colour / 255).astype(np.float32)
         else:
             ground = read_image(background).rgb_float()

@@ -47,22 +47,22 @@ def _number(value: Any, what: str) -> float:
 
 def _items(value: Any, what: str) -> list[Any]:
     if isinstance(value, (str, bytes, Mapping)) or not hasattr(value, "__iter__"):
-        raise PromptError(f"{what} was given as {value!r}; wanted is a sequence of numbers")
+        raise PromptError(f"{what} was given as {value!r}; expected a sequence of numbers")
     try:
         return list(value)
     except TypeError:  # a zero-dimensional array iterates in name only
-        raise PromptError(f"{what} was given as {value!r}; wanted is a sequence of numbers") from None
+        raise PromptError(f"{what} was given as {value!r}; expected a sequence of numbers") from None
 
 
 def _box(value: Any) -> Box:
     numbers = _items(value, "the box")
     if len(numbers) != 4:
-        raise PromptError(f"the box has {len(numbers)} values; wanted are four: x0, y0, x1, y1 in pixels")
+        raise PromptError(f"the box has {len(numbers)} values; expected four: x0, y0, x1, y1 in pixels")
     x0, y0, x1, y1 = (_number(number, "the box") for number in numbers)
     if x1 <= x0 or y1 <= y0:
         raise PromptError(
             f"the box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) is empty or its corners are reversed; "
-            "wanted is x0, y0, x1, y1 with x0 < x1 and y0 < y1 (left, top, right, bottom)"
+            "expected x0, y0, x1, y1 with x0 < x1 and y0 < y1 (left, top, right, bottom)"
         )
     return x0, y0, x1, y1
 
@@ -99,9 +99,9 @@ def _mask(value: Any) -> np.ndarray[Any, Any]:
     if mask.ndim == 3 and 1 in (mask.shape[0], mask.shape[2]):
         mask = mask[0] if mask.shape[0] == 1 else mask[..., 0]
     if mask.ndim != 2:
-        raise PromptError(f"the mask has the shape {mask.shape}; wanted is height x width, as the picture's")
+        raise PromptError(f"the mask has the shape {mask.shape}; expected height x width, as the picture's")
     if mask.dtype.kind not in "biuf":
-        raise PromptError(f"the mask holds {mask.dtype}; wanted is bool, an integer type or floats")
+        raise PromptError(f"the mask holds {mask.dtype}; expected bool, an integer type or floats")
     if mask.dtype.kind == "f" and not np.isfinite(mask).all():
         raise PromptError("the mask holds NaN or infinite values")
     # Half of the type's range is the threshold: 0.5 for bool and floats, 127 for uint8, 32767 for uint16.
@@ -109,7 +109,7 @@ def _mask(value: Any) -> np.ndarray[Any, Any]:
     top = 255 if mask.dtype == np.uint8 and mask.max(initial=0) > 1 else 65535 if mask.dtype == np.uint16 else 1
     result = mask if mask.dtype == bool else mask > (0 if mask.dtype.kind == "i" else top / 2)
     if not result.any():
-        raise PromptError("the mask is empty: nothing in it is above half; wanted is a rough mask of the object")
+        raise PromptError("the mask is empty: nothing in it is above half; expected a rough mask of the object")
     result = np.array(result)
     result.setflags(write=False)
     return result
@@ -153,7 +153,7 @@ class Prompt:
             put("mask", _mask(self.mask))
         if self.text is not None:
             if not isinstance(self.text, str) or not self.text.strip():
-                raise PromptError(f"text was given as {self.text!r}; wanted are words that name the object")
+                raise PromptError(f"text was given as {self.text!r}; expected words that name the object")
             put("text", self.text.strip())
         if self.box is None and self.points is None and self.mask is None and self.text is None:
             raise PromptError("the prompt is empty; give a box, points, a mask or text")
@@ -183,7 +183,7 @@ class Prompt:
             return cls(box=array) if array.ndim == 1 else cls(mask=array)
         if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
             return cls(box=value)  # type: ignore[arg-type]
-        raise PromptError(f"a prompt was given as {type(value).__name__}; wanted is a box (x0, y0, x1, y1), "
+        raise PromptError(f"a prompt was given as {type(value).__name__}; expected a box (x0, y0, x1, y1), "
                           "a mask array, words, or Prompt(box=…, points=…, labels=…, mask=…, text=…)")
 
 

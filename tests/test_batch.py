@@ -246,7 +246,7 @@ def test_the_command_with_a_manifest(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
-    (["--box", "1,2,3"], "wanted is x0,y0,x1,y1"), (["--box", "10%,0,90%,100%"], "each with %"),
+    (["--box", "1,2,3"], "expected x0,y0,x1,y1"), (["--box", "10%,0,90%,100%"], "each with %"),
     (["--box", "90%,0%,10%,100%"], "left before right"), (["--box", "0%,0%,190%,100%"], "shares go from"),
     (["--format", "jpg"], "JPEG holds no alpha"), (["--format", "webp", "--bits", "16"], "no 16 bits"),
     (["--background", "white"], "needs --output composite"), (["--model", "vit_b"], "weights fetch vit_b"),

@@ -81,7 +81,7 @@ def test_a_rough_mask_and_points(photo: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("arguments", "message"), [
     (["--box", "5,5,3,9"], "corners are reversed"),
-    (["--box", "5,5,9"], "wanted is x0,y0,x1,y1"),
+    (["--box", "5,5,9"], "expected x0,y0,x1,y1"),
     (["--box", "600,0,700,50"], "outside the picture, which is 512 x 512"),
     (["--point", "5,5,7"], "a label is 1"),
     ([], "nothing says what to matte"),

@@ -372,7 +372,7 @@ def test_points_choose_and_stay(grounding, picture):
     results = ground([Prompt(text="blue", points=[point])], array, grounding, all_matches=True, nms=APART)
     assert sorted(result.prompt.points is None for result in results) == [False, True]
     [far] = ground([Prompt(text="red circle", points=[(60, 60)])], array, grounding)
-    assert iou(far.prompt.box, boxes[0]) > SAME  # no match holds the point: the surest one it is
+    assert iou(far.prompt.box, boxes[0]) > SAME  # no match holds the point: the most confident one it is
     with pytest.raises(PromptError):
         ground([Prompt(text="blue", points=[(500, 5)])], array, grounding)
 
@@ -386,7 +386,7 @@ def test_a_mask_restricts_and_stays(grounding, picture):
     assert (result.prompt.mask == mask).all()
     with pytest.raises(PromptError, match="nothing in common"):
         ground([Prompt(text="blue", mask=mask, box=(0, 0, 20, 20))], array, grounding)
-    with pytest.raises(PromptError, match="wanted is a mask of the picture's size"):
+    with pytest.raises(PromptError, match="expected a mask of the picture's size"):
         ground([Prompt(text="blue", mask=mask[:-1])], array, grounding)
 
 
@@ -532,7 +532,7 @@ def test_damaged_and_foreign_files(folder, tmp_path):
         ("model.safetensors", lambda data: b"<html>", "web page"),
         ("config.json", lambda data: b"{", "JSON"),
         ("config.json", lambda data: b"[1]", "JSON object"),
-        ("config.json", lambda data: b'{"model_type": "bert"}', "wanted is grounding-dino"),
+        ("config.json", lambda data: b'{"model_type": "bert"}', "expected grounding-dino"),
         ("config.json", lambda data: data.replace(b'"d_model": 64', b'"d_model": 128'), "does not fit"),
         ("config.json", lambda data: data.replace(b'"encoder_layers": 1', b'"encoder_layers": 2'), "does not fit"),
         ("config.json", lambda data: data.replace(b'"d_model": 64', b'"d_model": "x"'), "does not"),

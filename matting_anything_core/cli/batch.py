@@ -83,7 +83,7 @@ def _rule(args: argparse.Namespace) -> PromptInput | PromptRule:
     except ValueError:
         numbers = []
     if len(numbers) != 4 or any(shares) != all(shares):
-        raise PromptError(f"--box was given as {args.box!r}; wanted is x0,y0,x1,y1 (left, top, right, bottom), in "
+        raise PromptError(f"--box was given as {args.box!r}; expected x0,y0,x1,y1 (left, top, right, bottom), in "
                           "pixels or each with %, for example --box 10%,0%,90%,100%")
     if not any(shares):
         return Prompt(box=tuple(numbers), text=args.text)  # type: ignore[arg-type]

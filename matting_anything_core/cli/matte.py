@@ -37,7 +37,7 @@ def _numbers(text: str, counts: tuple[int, ...], what: str) -> list[float]:
     except ValueError:
         values = []
     if len(values) not in counts:
-        raise PromptError(f"{what} was given as {text!r}; wanted is {_WANTED[what]}")
+        raise PromptError(f"{what} was given as {text!r}; expected {_WANTED[what]}")
     return values
 
 
@@ -97,7 +97,7 @@ def add_prompt_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--point", action="append", default=[], metavar="X,Y[,0]",
                        help="point on the object, or with ,0 one that is not; repeatable")
     group.add_argument("--mask", metavar="FILE", help="picture of a rough mask, white = object, same size as IMAGE")
-    group.add_argument("--text", metavar="WORDS", help="words that name the object; the surest match (extra: text)")
+    group.add_argument("--text", metavar="WORDS", help="words that name the object; most confident match (extra: text)")
     group.add_argument("--all-matches", action="store_true", help="with --text: a matte for everything it names")
 
 

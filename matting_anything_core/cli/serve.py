@@ -54,10 +54,10 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 def _bytes(text: str) -> int:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)I?B?", text.strip(), re.IGNORECASE)
     if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; wanted is a number with K, M or G, for example 2G")
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; expected a number with K, M or G, for example 2G")
     size = int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
     if size < 64 << 20:
-        raise argparse.ArgumentTypeError(f"{text!r} is too little; wanted are at least 64M")
+        raise argparse.ArgumentTypeError(f"{text!r} is too little; expected at least 64M")
     return size
 
 

@@ -57,9 +57,9 @@ def run(args: argparse.Namespace) -> int:
     recipe = training.find_recipe(args.recipe)
     out = Path(args.out or Path("runs") / recipe.name)
     if args.minutes is not None and not (math.isfinite(args.minutes) and args.minutes > 0):
-        raise MattingError(f"--minutes is {args.minutes}; wanted is a positive number")
+        raise MattingError(f"--minutes is {args.minutes}; expected a positive number")
     if args.steps is not None and args.steps < 1:
-        raise MattingError(f"--steps is {args.steps}; wanted is a positive number")
+        raise MattingError(f"--steps is {args.steps}; expected a positive number")
     if args.export:
         path = training.export(recipe, out, Path(args.export))
         print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")

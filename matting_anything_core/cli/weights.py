@@ -224,7 +224,7 @@ def _convert(args: argparse.Namespace) -> int:
     for text in args.meta:
         key, mark, value = text.partition("=")
         if not mark or not key:
-            raise WeightsError(f"--meta was given {text!r}; wanted is KEY=TEXT")
+            raise WeightsError(f"--meta was given {text!r}; expected KEY=TEXT")
         metadata[key] = value
     with tqdm(total=100, desc="convert", unit="%", leave=False) as bar:
         def step(share: float) -> None:

@@ -126,11 +126,11 @@ def read_benchmark(benchmark: Benchmark, data: Path) -> DataSet:
         truth = _truth_of(alphas, stem, nested=layout.nested or benchmark == "folder")
         if not truth:
             wanted = f"{alphas / stem}/*.png" if layout.nested else f"{alphas / stem}.png"
-            problems.append(f"{image}: no true matte; wanted is {wanted}")
+            problems.append(f"{image}: no true matte; expected {wanted}")
             continue
         trimap = None if trimaps is None else _same_stem(trimaps, stem)
         if trimaps is not None and trimap is None:
-            problems.append(f"{image}: no trimap; wanted is {trimaps / stem}.png")
+            problems.append(f"{image}: no trimap; expected {trimaps / stem}.png")
             continue
         words = None if texts is None else texts.get(stem)
         if words is not None and len(words) != len(truth):
@@ -150,7 +150,7 @@ def _report(headline: str, problems: Sequence[str]) -> str:
 def _find_root(layout: Layout, data: Path) -> tuple[Path, Path, Path]:
     """The root, and its folders of pictures and of true mattes."""
     if not data.is_dir():
-        raise DataError(f"{data} is no folder; wanted is the folder that holds {layout.title}")
+        raise DataError(f"{data} is no folder; expected the folder that holds {layout.title}")
     half = ""
     for name in layout.roots:
         root = data / name
@@ -162,7 +162,7 @@ def _find_root(layout: Layout, data: Path) -> tuple[Path, Path, Path]:
             half = f" ({images or alphas} is there, but not the other one)"
     places = ", ".join(str(data / root) if root else str(data) for root in layout.roots)
     raise DataError(
-        f"{layout.title} was not found{half}: wanted are the folders {' or '.join(layout.images)} (pictures) and "
+        f"{layout.title} was not found{half}: expected the folders {' or '.join(layout.images)} (pictures) and "
         f"{' or '.join(layout.alphas)} (true mattes) in {places}"
     )
 
@@ -202,7 +202,7 @@ def _load_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as JSON: {error}") from None
     if not isinstance(content, dict):
-        raise DataError(f"{path} holds a {type(content).__name__}; wanted is an object with a key for each picture")
+        raise DataError(f"{path} holds a {type(content).__name__}; expected an object with a key for each picture")
     return content
 
 
@@ -220,7 +220,7 @@ def _read_texts(benchmark: Benchmark, root: Path) -> tuple[dict[str, tuple[str, 
         if isinstance(items, list) and items and all(isinstance(item, str) and item.strip() for item in items):
             texts[stem] = tuple(items)
         else:
-            problems.append(f"{path}: the text of {stem} is {words!r}; wanted is a string, or a list of strings")
+            problems.append(f"{path}: the text of {stem} is {words!r}; expected a string, or a list of strings")
     return texts, problems
 
 

@@ -86,14 +86,14 @@ class ErrorMaps:
 def as_alpha(matte: Array) -> FloatArray:
     """A matte as float32 in 0..1; uint8 is divided by 255. Raises ValueError for other shapes, types and ranges."""
     if matte.ndim != 2:
-        raise ValueError(f"a matte has the shape {matte.shape}; wanted is height x width")
+        raise ValueError(f"a matte has the shape {matte.shape}; expected height x width")
     if matte.dtype == np.uint8:
         return matte.astype(np.float32) / np.float32(255)
     if matte.dtype.kind not in "bf":
-        raise ValueError(f"a matte holds {matte.dtype}; wanted is float in 0..1, bool or uint8")
+        raise ValueError(f"a matte holds {matte.dtype}; expected float in 0..1, bool or uint8")
     alpha: FloatArray = matte.astype(np.float32)
     if alpha.size and not (float(alpha.min()) >= -1e-6 and float(alpha.max()) <= 1 + 1e-6):
-        raise ValueError(f"a matte holds values from {alpha.min()} to {alpha.max()}; wanted is 0..1, without NaN")
+        raise ValueError(f"a matte holds values from {alpha.min()} to {alpha.max()}; expected 0..1, without NaN")
     return alpha
 
 

@@ -46,7 +46,7 @@ class Protocol:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.box_jitter) and 0 <= self.box_jitter < 0.5):
-            raise DataError(f"the box jitter is {self.box_jitter}; wanted is a share of the box's sides from 0 to 0.5")
+            raise DataError(f"the box jitter is {self.box_jitter}; expected a share of the box's sides from 0 to 0.5")
 
 
 # One-sided merging is what the released program does unless told otherwise; for a folder the model's own choice is

@@ -214,7 +214,7 @@ def make_system(name: str) -> System:
         return GrabCutClosedForm()
     if kind == "folder" and rest:
         return FolderSystem(Path(rest))
-    raise DataError(f"there is no system {name!r}; wanted is grabcut, grabcut-closed-form or folder:DIR")
+    raise DataError(f"there is no system {name!r}; expected grabcut, grabcut-closed-form or folder:DIR")
 
 
 def load_model_system(model: str, device: str, protocol: Protocol) -> ModelSystem:

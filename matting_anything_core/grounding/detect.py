@@ -117,7 +117,7 @@ class Grounding:
         """What `find` chooses from: all matches, and how near the phrases without one came. Arguments as there."""
         for name, value in (("box_threshold", box_threshold), ("text_threshold", text_threshold), ("nms", nms)):
             if not isinstance(value, (int, float)) or not 0 <= value <= 1:
-                raise PromptError(f"{name} is {value!r}; wanted is a number from 0 to 1")
+                raise PromptError(f"{name} is {value!r}; expected a number from 0 to 1")
         captions = self.network.vocabulary.captions(phrases_of(phrases), self.network.text_limit)
         rgb = read_image(image).rgb8()
         height, width = rgb.shape[:2]
@@ -276,5 +276,5 @@ def _nothing(best: Mapping[str, float], threshold: float) -> NothingFoundError:
     phrase, score = max(best.items(), key=lambda item: item[1])
     named = ", ".join(repr(name) for name in list(best)[:5]) + (" …" if len(best) > 5 else "")
     which = "" if len(best) == 1 else f" for {phrase!r}"
-    return NothingFoundError(f"nothing in the picture matches {named}: the best score{which} is {score:.2f}, wanted is "
+    return NothingFoundError(f"nothing in the picture matches {named}: the best score{which} is {score:.2f}, expected "
                              f"more than {threshold:g}; use other words, a box, or a lower box threshold")

@@ -104,7 +104,7 @@ def read_network(path_or_name: Source, *, folders: Sequence[Source] = ()) -> Net
 def _weights_path(source: Source, folders: Sequence[Source]) -> Path:
     if isinstance(source, str) and source in catalogue.FILES and not os.path.exists(source):
         if catalogue.FILES[source].role != "grounding":
-            raise WeightsError(f"{source} finds nothing by words; wanted is grounding-dino-tiny or the path of one")
+            raise WeightsError(f"{source} finds nothing by words; expected grounding-dino-tiny or the path of one")
         return store.find(source, folders)[0]
     try:
         path = Path(os.fsdecode(source)).expanduser()
@@ -114,7 +114,7 @@ def _weights_path(source: Source, folders: Sequence[Source]) -> Path:
     except (TypeError, ValueError, OSError, RuntimeError) as error:
         raise WeightsError(f"{str(source)[:200]!r} is no path: {error}") from None
     if not there:
-        raise WeightsError(f"{path} does not exist; wanted is grounding-dino-tiny, a folder with model.safetensors and "
+        raise WeightsError(f"{path} does not exist; expected grounding-dino-tiny, a folder with model.safetensors and "
                            "vocab.txt, or such a file. Nothing is downloaded by itself; get the published one with: "
                            "matting-anything weights fetch grounding-dino-tiny")
     return path
@@ -137,7 +137,7 @@ def _config(transformers: Any, folder: Path) -> Any:
     if content is None:
         return published_config()
     if content.get("model_type") != "grounding-dino":
-        raise WeightsError(f"{folder / 'config.json'} is for {content.get('model_type')!r}, wanted is grounding-dino")
+        raise WeightsError(f"{folder / 'config.json'} is for {content.get('model_type')!r}, expected grounding-dino")
     try:
         # No compiled kernels: torch's own grid_sample is what is tested, and it runs everywhere.
         return transformers.GroundingDinoConfig.from_dict({**content, "disable_custom_kernels": True})
@@ -152,10 +152,10 @@ def _sizes(folder: Path) -> tuple[int, int]:
     try:
         shortest, longest = int(size.get("shortest_edge", 800)), int(size.get("longest_edge", 1333))
     except (AttributeError, TypeError, ValueError):
-        raise WeightsError(f"{folder / 'preprocessor_config.json'} has the size {size!r}; wanted are shortest_edge and "
+        raise WeightsError(f"{folder / 'preprocessor_config.json'} has the size {size!r}; expected shortest_edge and "
                            "longest_edge in pixels") from None
     if not 16 <= shortest <= longest <= 8192:
-        raise WeightsError(f"{folder / 'preprocessor_config.json'} has the sides {shortest} and {longest}; wanted are "
+        raise WeightsError(f"{folder / 'preprocessor_config.json'} has the sides {shortest} and {longest}; expected "
                            "16 to 8192 pixels, the shorter one first")
     return shortest, longest
 

@@ -83,7 +83,7 @@ def _within(prompt: Prompt, height: int, width: int) -> Box | None:
         return box
     if prompt.mask.shape != (height, width):
         raise PromptError(f"the mask is {prompt.mask.shape[1]} x {prompt.mask.shape[0]} pixels, the picture "
-                          f"{width} x {height}; wanted is a mask of the picture's size")
+                          f"{width} x {height}; expected a mask of the picture's size")
     around = mask_bounds(prompt.mask)
     if box is None:
         return around

@@ -38,13 +38,13 @@ def phrases_of(text: str | Sequence[str]) -> list[str]:
     texts = [text] if isinstance(text, str) else list(text) if isinstance(text, Sequence) else [text]
     for item in texts:
         if not isinstance(item, str):
-            raise PromptError(f"words were given as {type(item).__name__}; wanted is text that names the object")
+            raise PromptError(f"words were given as {type(item).__name__}; expected text that names the object")
     length = sum(map(len, texts))
     if length > LONGEST_TEXT:
-        raise PromptError(f"the text has {length} characters; wanted are a few words, at most {LONGEST_TEXT}")
+        raise PromptError(f"the text has {length} characters; expected a few words, at most {LONGEST_TEXT}")
     phrases = list(dict.fromkeys(phrase for item in texts for phrase in _split(item)))
     if not phrases:
-        raise PromptError(f"{_shown(' '.join(texts))} holds no words; wanted are words that name the object")
+        raise PromptError(f"{_shown(' '.join(texts))} holds no words; expected words that name the object")
     if len(phrases) > MOST_PHRASES:
         raise PromptError(f"there are {len(phrases)} phrases; at most {MOST_PHRASES} are looked for at once")
     return phrases
@@ -84,7 +84,7 @@ class Vocabulary:
         wrong = [token for token, place in wanted.items() if tokens.get(token) != place]
         if wrong or "[UNK]" not in tokens:
             raise WeightsError(f"{source} is not the vocabulary of a Grounding DINO: {', '.join(wrong) or '[UNK]'} is "
-                               "missing or not in its place; wanted is vocab.txt of BERT base, uncased")
+                               "missing or not in its place; expected vocab.txt of BERT base, uncased")
         self.size = max(tokens.values()) + 1
         self._unknown = tokens["[UNK]"]
         self._tokenizer = _word_piece(dict(tokens))
@@ -163,5 +163,5 @@ def _lines(text: str) -> dict[str, int]:
 def _json(text: str) -> dict[str, int]:
     model: Any = json.loads(text)["model"]
     if model.get("type", "WordPiece") != "WordPiece":
-        raise ValueError(f"it is of the kind {model['type']}, wanted is WordPiece")
+        raise ValueError(f"it is of the kind {model['type']}, expected WordPiece")
     return {str(token): int(place) for token, place in model["vocab"].items()}

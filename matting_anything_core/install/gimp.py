@@ -84,7 +84,7 @@ def find_profiles(
 def named_profile(folder: Path) -> Profile:
     """The profile in a folder that the user names. Raises InstallError when it does not exist."""
     if not folder.is_dir():
-        raise InstallError(f"{folder} is no folder; wanted is GIMP's own, as GIMP shows it in Edit > Preferences > "
+        raise InstallError(f"{folder} is no folder; expected GIMP's own, as GIMP shows it in Edit > Preferences > "
                            "Folders > Plug-ins, without the plug-ins at its end")
     folder = folder.resolve()
     folder = folder.parent if folder.name == "plug-ins" else folder

@@ -145,7 +145,7 @@ def build_sam(architecture: Architecture | str, square: int | None = None) -> Sa
     default = LITE_SQUARE if architecture == "lite" else _VITS[architecture].square
     side = default if square is None else square
     if side < stride or side % stride:
-        raise WeightsError(f"a square of {side} pixels does not fit {architecture}; wanted is a multiple of {stride}")
+        raise WeightsError(f"a square of {side} pixels does not fit {architecture}; expected a multiple of {stride}")
     if architecture == "lite":
         sam = Sam(LiteEncoder(), square=side, mean=LITE_MEAN, std=LITE_STD, decoder_width=LITE_DECODER_WIDTH)
     else:

@@ -73,7 +73,7 @@ class Service:
         """POST /v1/images"""
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind not in (*wire.ENCODED, wire.RAW):
-            raise HTTPException(415, f"the body is {kind[:80] or 'of no Content-Type'}; wanted is "
+            raise HTTPException(415, f"the body is {kind[:80] or 'of no Content-Type'}; expected "
                                      f"{', '.join(wire.ENCODED)}, or {wire.RAW} for raw pixels")
         layout = wire.layout_of(request.query_params, self.settings.pixels) if kind == wire.RAW else None
         limit = self.settings.body if layout is None else min(layout.nbytes, self.settings.body)
@@ -167,7 +167,7 @@ class Service:
         """The body of a request. Raises TooLarge, TooSlow, Gone, and QueueFull when too much comes in at once."""
         length = request.headers.get("content-length", "")
         if length.isdecimal() and int(length) > limit:
-            raise wire.TooLarge(f"the body has {length[:20]} bytes; wanted are at most {limit}")
+            raise wire.TooLarge(f"the body has {length[:20]} bytes; expected at most {limit}")
         body = bytearray()
         try:
             while True:
@@ -176,7 +176,7 @@ class Service:
                     raise Gone
                 piece = message.get("body", b"")
                 if len(body) + len(piece) > limit:
-                    raise wire.TooLarge(f"the body has more than {limit} bytes, the most that is wanted")
+                    raise wire.TooLarge(f"the body has more than {limit} bytes, the most that is accepted")
                 if self._incoming + len(piece) > 2 * self.settings.body:
                     raise QueueFull
                 body += piece

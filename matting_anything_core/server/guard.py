@@ -49,7 +49,7 @@ class Guard:
     def _refusal(self, path: str, headers: Headers) -> Response | None:
         hosts, origins = headers.getlist("host"), headers.getlist("origin")
         if len(hosts) != 1 or hosts[0].lower() not in self._hosts:
-            return problem(403, "Forbidden", f"the Host is {', '.join(hosts)[:80]!r}; wanted is one of "
+            return problem(403, "Forbidden", f"the Host is {', '.join(hosts)[:80]!r}; expected one of "
                                              f"{', '.join(sorted(self._hosts))}")
         if any(origin.lower() not in {f"http://{host}" for host in self._hosts} for origin in origins):
             return problem(403, "Forbidden", f"the Origin is {', '.join(origins)[:80]!r}; other sites may not use this "
@@ -58,6 +58,6 @@ class Guard:
             return None
         scheme, _, given = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self._token):
-            return problem(401, "Unauthorized", "the token is missing or wrong; wanted is Authorization: Bearer with "
+            return problem(401, "Unauthorized", "the token is missing or wrong; expected Authorization: Bearer with "
                                                 "the token of server.json")
         return None

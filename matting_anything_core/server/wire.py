@@ -65,14 +65,14 @@ def layout_of(query: Mapping[str, str], limit: int) -> Layout:
     for name in ("width", "height", "channels"):
         text = query.get(name, "")
         if not text.isascii() or not text.isdecimal() or not 1 <= len(text) <= 9 or int(text) < 1:
-            raise Malformed(f"raw pixels came with {name}={text[:40]!r}; wanted is a whole number above 0, as in "
+            raise Malformed(f"raw pixels came with {name}={text[:40]!r}; expected a whole number above 0, as in "
                             "?width=640&height=480&channels=3&dtype=u8")
         numbers[name] = int(text)
     layout = Layout(dtype=query.get("dtype", ""), **numbers)
     if layout.channels not in (1, 3, 4):
-        raise Malformed(f"raw pixels came with channels={layout.channels}; wanted is 1 (gray), 3 (RGB) or 4 (RGBA)")
+        raise Malformed(f"raw pixels came with channels={layout.channels}; expected 1 (gray), 3 (RGB) or 4 (RGBA)")
     if layout.dtype not in DTYPES:
-        raise Malformed(f"raw pixels came with dtype={layout.dtype[:40]!r}; wanted is u8, u16 or f32")
+        raise Malformed(f"raw pixels came with dtype={layout.dtype[:40]!r}; expected u8, u16 or f32")
     if layout.width * layout.height > limit:
         raise TooLarge(f"the picture has {layout.width} x {layout.height} pixels, more than this service's limit of "
                        f"{limit / 1e6:.1f} megapixels; make it smaller, or start the service with more --memory")
@@ -107,7 +107,7 @@ def read_ask(body: bytes | bytearray, image: Image, settings: Settings) -> Ask:
     except (ValueError, RecursionError) as error:
         raise Malformed(f"the body is no JSON: {str(error)[:200]}") from None
     if not isinstance(content, dict):
-        raise Malformed('the body is no JSON object; wanted is {"prompts": [{"box": [x0, y0, x1, y1]}]}')
+        raise Malformed('the body is no JSON object; expected {"prompts": [{"box": [x0, y0, x1, y1]}]}')
     unknown = sorted(set(content) - {"prompts", "model", "guidance", "all_matches"})
     if unknown:
         raise Malformed(f"the body has the unknown field {unknown[0][:80]!r}; known are prompts, model, guidance and "
@@ -115,11 +115,11 @@ def read_ask(body: bytes | bytearray, image: Image, settings: Settings) -> Ask:
     prompts, model = content.get("prompts"), content.get("model")
     guidance, everything = content.get("guidance", "auto"), content.get("all_matches", False)
     if not isinstance(prompts, list) or not prompts:
-        raise Malformed('prompts is missing or no list; wanted is [{"box": [x0, y0, x1, y1]}, …]')
+        raise Malformed('prompts is missing or no list; expected [{"box": [x0, y0, x1, y1]}, …]')
     if model is not None and not isinstance(model, str):
-        raise Malformed("model is no text; wanted is a name of /v1/status")
+        raise Malformed("model is no text; expected a name of /v1/status")
     if guidance not in ("auto", "mask", "alpha"):
-        raise Malformed(f"guidance is {str(guidance)[:40]!r}; wanted is auto, mask or alpha")
+        raise Malformed(f"guidance is {str(guidance)[:40]!r}; expected auto, mask or alpha")
     if not isinstance(everything, bool):
         raise Malformed("all_matches is neither true nor false")
     most = settings.mattes(image.width * image.height)
@@ -134,7 +134,7 @@ def read_ask(body: bytes | bytearray, image: Image, settings: Settings) -> Ask:
 
 def _prompt(item: Any, image: Image) -> Prompt:
     if not isinstance(item, dict):
-        raise Malformed('a prompt is no JSON object; wanted is {"box": [x0, y0, x1, y1]}, or points, mask, text')
+        raise Malformed('a prompt is no JSON object; expected {"box": [x0, y0, x1, y1]}, or points, mask, text')
     fields = {name: value for name, value in item.items() if value is not None}
     for name in ("box", "points", "labels"):
         if not _plain(fields.get(name, [])):
@@ -154,7 +154,7 @@ def _plain(value: Any) -> bool:
 def _mask(value: Any, image: Image) -> Array:
     """A mask H×W of the picture's size, uint8. Raises Malformed, PromptError and ImageError."""
     if not isinstance(value, dict):
-        raise Malformed('the mask is no JSON object; wanted is {"png": "base64"} or {"width", "height", "deflate"}')
+        raise Malformed('the mask is no JSON object; expected {"png": "base64"} or {"width", "height", "deflate"}')
     if set(value) == {"png"}:
         picture = read_image(_base64(value["png"]), max_pixels=max(4 * image.width * image.height, 1 << 20))
         return picture.rgb8()[..., 0]
@@ -162,7 +162,7 @@ def _mask(value: Any, image: Image) -> Array:
         raise Malformed('the mask has other fields than {"png"} or {"width", "height", "deflate"}')
     if (value["width"], value["height"]) != (image.width, image.height):
         raise PromptError(f"the mask is {value['width']!s:.20} x {value['height']!s:.20} pixels, the picture "
-                          f"{image.width} x {image.height}; wanted is a mask of the picture's size")
+                          f"{image.width} x {image.height}; expected a mask of the picture's size")
     wanted = image.width * image.height
     unpacker = zlib.decompressobj()
     try:
@@ -170,7 +170,7 @@ def _mask(value: Any, image: Image) -> Array:
     except zlib.error as error:
         raise Malformed(f"the mask's deflate cannot be unpacked: {error}") from None
     if len(pixels) != wanted:
-        raise Malformed(f"the mask's deflate holds {'more' if len(pixels) > wanted else len(pixels)} bytes; wanted are "
+        raise Malformed(f"the mask's deflate holds {'more' if len(pixels) > wanted else len(pixels)} bytes; expected "
                         f"{wanted}, one for each pixel")
     return np.frombuffer(pixels, np.uint8).reshape(image.height, image.width)
 

@@ -156,7 +156,7 @@ def _fill(kind: type[Record], table: Mapping[str, Any], where: str) -> Record:
         if wanted is tuple and isinstance(value, list):
             value = tuple(value)
         if wanted is not None and (not isinstance(value, wanted) or (wanted is int and isinstance(value, bool))):
-            raise MattingError(f"{where}: {name} is {value!r}; wanted is {wanted.__name__}")
+            raise MattingError(f"{where}: {name} is {value!r}; expected {wanted.__name__}")
         values[name] = value
     return kind(**values)
 
@@ -190,7 +190,7 @@ def _check(recipe: Recipe, file: Path) -> None:
         raise MattingError(f"{file} needs at least one [[stage]] and one [[source]]")
     for i, stage in enumerate(recipe.stages):
         if stage.kind not in get_args(StageKind):
-            raise MattingError(f"{file}, stage {i + 1}: kind is {stage.kind!r}; wanted is encoder or matte")
+            raise MattingError(f"{file}, stage {i + 1}: kind is {stage.kind!r}; expected encoder or matte")
         if stage.steps < 1 or stage.batch < 1 or stage.square < 32 or stage.square % 32:
             raise MattingError(f"{file}, stage {i + 1}: steps and batch must be positive, square a multiple of 32")
         if stage.kind == "encoder" and recipe.architecture != "lite":
@@ -199,4 +199,4 @@ def _check(recipe: Recipe, file: Path) -> None:
             raise MattingError(f"{file}, stage {i + 1}: crop and matte_square must be multiples of 16")
         if stage.precision not in get_args(Precision):
             raise MattingError(f"{file}, stage {i + 1}: precision is {stage.precision!r}; "
-                               f"wanted is one of {', '.join(get_args(Precision))}")
+                               f"expected one of {', '.join(get_args(Precision))}")

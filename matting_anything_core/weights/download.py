@@ -96,7 +96,7 @@ def download(
     job = _Job(url, target, sha256.lower() if sha256 else None, size, progress, patience or Patience())
     _check_address(url)
     if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
-        raise WeightsError(f"{sha256[:80]!r} is no sha256; wanted are 64 hexadecimal digits")
+        raise WeightsError(f"{sha256[:80]!r} is no sha256; expected 64 hexadecimal digits")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with _only_one(job):
@@ -155,7 +155,7 @@ def _fetch(job: _Job) -> None:
         if resumed and not wrong_after_resume:  # the old part may have been of an older file: once more, from the start
             wrong_after_resume = True
             continue
-        raise WeightsError(f"{job.url} delivered another file than expected: its sha256 is {digest}, wanted is "
+        raise WeightsError(f"{job.url} delivered another file than expected: its sha256 is {digest}, expected "
                            f"{job.sha256}. It was deleted; the file was replaced at its source, or something between "
                            "there and here changed it")
     job.part.replace(job.target)
@@ -248,7 +248,7 @@ def _check_size(job: _Job, response: requests.Response, total: int | None) -> No
     if job.size is not None and total is not None and total != job.size:
         page = " (a web page)" if "text/html" in response.headers.get("Content-Type", "") else ""
         raise WeightsError(f"{job.url} is another file than expected{page}: the server offers {total} bytes, "
-                           f"wanted are {job.size}")
+                           f"expected {job.size}")
 
 
 def _check_room(job: _Job, missing: int) -> None:

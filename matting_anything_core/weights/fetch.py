@@ -68,7 +68,7 @@ def _installed(file: WeightFile) -> bool:
 def _with_checksums(files: list[WeightFile], name: str, sha256: str | None, trust: bool) -> list[WeightFile]:
     """The files with the checksum to hold them to. Raises WeightsError when one has none and is not trusted."""
     if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
-        raise WeightsError(f"{sha256[:80]!r} is no sha256; wanted are 64 hexadecimal digits")
+        raise WeightsError(f"{sha256[:80]!r} is no sha256; expected 64 hexadecimal digits")
     unknown = [file for file in files if file.sha256 is None]
     if sha256 is not None and not unknown and all(file.sha256 != sha256.lower() for file in files) and files:
         raise WeightsError(f"{name} has a published checksum, {files[0].sha256}, and it is not the one given")

@@ -98,7 +98,7 @@ def kind_of(path: Path) -> Kind:
                            "or with `matting-anything weights fetch`")
     for magic, what in _FOREIGN:
         if head.startswith(magic):
-            raise WeightsError(f"{path} is {what}; wanted is a .safetensors or .pth file of weights")
+            raise WeightsError(f"{path} is {what}; expected a .safetensors or .pth file of weights")
     raise WeightsError(f"{path} is neither safetensors nor a torch checkpoint (or its start is damaged); {_AGAIN}")
 
 
@@ -176,7 +176,7 @@ def _plain(path: Path, name: str, tensor: Any) -> Tensor:
     if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.dtype not in allowed \
             or tensor.is_quantized:
         raise WeightsError(f"{path} holds {name} as {tensor.dtype} ({tensor.layout}, {tensor.device.type}); "
-                           "wanted are dense float32, float16 or bfloat16 tensors")
+                           "expected dense float32, float16 or bfloat16 tensors")
     plain: Tensor = tensor.detach().as_subclass(torch.Tensor)
     return plain
 

@@ -86,7 +86,7 @@ def metadata_number(raw: RawFile, key: str) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and 0 < len(text) < 6 and int(text) > 0):
-        raise WeightsError(f"{raw.path} says {key} = {text[:40]!r} in its metadata; wanted is a number of pixels")
+        raise WeightsError(f"{raw.path} says {key} = {text[:40]!r} in its metadata; expected a number of pixels")
     return int(text)
 
 
@@ -110,7 +110,7 @@ def _split(raw: RawFile) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     else:
         some = ", ".join(name[:60] for name in list(tensors)[:3])
         raise WeightsError(f"{raw.path} holds the weights of another network ({len(tensors)} tensors, such as {some}); "
-                           "wanted are those of Segment Anything, Mask-to-Matte or both")
+                           "expected those of Segment Anything, Mask-to-Matte or both")
     for name in _HARMLESS:
         sam.pop(name, None)
     return sam, m2m

@@ -162,12 +162,12 @@ def _part(which: Literal["sam", "m2m"], source: Source | None, folders: Sequence
 
 def _paths(source: object, folders: Sequence[Source]) -> list[Path]:
     if not isinstance(source, (str, os.PathLike)):
-        raise WeightsError(f"weights were named by a {type(source).__name__}; wanted is a model's name or a path")
+        raise WeightsError(f"weights were named by a {type(source).__name__}; expected a model's name or a path")
     text = os.fspath(source)
     if not isinstance(text, str):
         text = os.fsdecode(text)
     if not text:
-        raise WeightsError("weights were named by an empty text; wanted is a model's name or a path")
+        raise WeightsError("weights were named by an empty text; expected a model's name or a path")
     named = isinstance(source, str) and not any(mark in text for mark in ("/", "\\", ".", "\0"))
     if named and (text in catalogue.MODELS or text in catalogue.FILES or not os.path.exists(text)):
         return find(text, folders)
@@ -192,7 +192,7 @@ def _matte_square(sam: Parts, m2m: Parts) -> int:
     usual = 2 * sam.square if sam.architecture == "lite" else sam.square
     claimed = metadata_number(m2m.raw, "matte_square") or metadata_number(sam.raw, "matte_square") or usual
     if claimed % 16:
-        raise WeightsError(f"{m2m.raw.path} says matte_square = {claimed}; wanted is a multiple of 16")
+        raise WeightsError(f"{m2m.raw.path} says matte_square = {claimed}; expected a multiple of 16")
     return claimed
 
 

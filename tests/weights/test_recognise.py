@@ -73,8 +73,8 @@ def test_another_sam_is_refused_by_file_name(sam, change, says):
 @pytest.mark.parametrize(("metadata", "says"), [
     ({"architecture": "vit_b"}, "says it holds vit_b"),
     ({"square": "1024"}, "position embedding is for 128"),
-    ({"square": "-1"}, "wanted is a number"),
-    ({"square": "9" * 5000}, "wanted is a number"),
+    ({"square": "-1"}, "expected a number"),
+    ({"square": "9" * 5000}, "expected a number"),
 ])
 def test_a_header_that_contradicts_the_tensors_is_refused(sam, metadata, says):
     with pytest.raises(WeightsError, match=f"some.pth.*{says}"):

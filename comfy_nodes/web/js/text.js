@@ -84,13 +84,13 @@ function readPoint(value, label = 1) {
 }
 
 function numbers(values, count) {
-  if (values.length !== count || !values.every(Number.isFinite)) throw new TypeError(`${count} numbers are wanted`);
+  if (values.length !== count || !values.every(Number.isFinite)) throw new TypeError(`${count} numbers are expected`);
   return values;
 }
 
 function list(value) {
   if (value === undefined || value === null) return [];
-  if (!Array.isArray(value)) throw new TypeError("a list is wanted");
+  if (!Array.isArray(value)) throw new TypeError("a list is expected");
   return value;
 }
 

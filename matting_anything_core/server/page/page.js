@@ -54,7 +54,7 @@ async function during(work) {
 async function open(file) {
   if (!file) return;
   if (!KINDS.includes(file.type)) {
-    say(`“${file.name}” is ${file.type || "of an unknown kind"}; wanted is a PNG, JPEG or WebP picture.`, true);
+    say(`“${file.name}” is ${file.type || "of an unknown kind"}; expected a PNG, JPEG or WebP picture.`, true);
     return;
   }
   await during(async (signal) => {

@@ -193,7 +193,7 @@ def test_errors_are_told(page: Any, photo: Path, tmp_path: Path) -> None:
     assert page.locator("#message.wrong").count() == 1
     (tmp_path / "text.txt").write_text("x")
     page.set_input_files("#file", tmp_path / "text.txt")
-    says(page, "wanted is a PNG, JPEG or WebP")
+    says(page, "expected a PNG, JPEG or WebP")
     shot(page, "7-error")
     page.set_input_files("#file", photo)
     says(page, "Mark the object")
