@@ -27,8 +27,10 @@ from .output import Output, write_output
 if TYPE_CHECKING:
     import torch
 
+    from .options import Guidance, Sides
+    from .pipeline.embedding import Embedding
     from .result import Matte
-    from .types import Embedding, Guidance, ImageInput, PromptInput, Sides
+    from .types import ImageInput, PromptInput
 
 PromptRule: TypeAlias = "Callable[[Image], PromptInput]"
 """Makes the prompt of a picture that has been read, for example a box in shares of its size."""

@@ -24,7 +24,7 @@ from typing import Any
 from .batch import Item, PromptRule, whole_picture
 from .errors import ImageError, PromptError
 from .image import Image, read_image
-from .prompting import as_mask
+from .pipeline.prompting import as_mask
 from .types import Prompt, PromptInput
 
 COLUMNS = ("path", "box", "points", "labels", "mask", "text", "out")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,20 @@ if TYPE_CHECKING:
     import numpy as np
 
     from .image import Image
-    from .types import Box, ImageInput, Prompt
+    from .model import MattingAnything
+    from .options import MatteOptions
+    from .pipeline.embedding import Embedding
+    from .strokes import Stroke
+    from .types import Box, ImageInput, ProgressCallback, Prompt
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What made a matte, for going on from it: the model, the image's embedding and the options."""
+
+    model: MattingAnything
+    embedding: Embedding
+    options: MatteOptions
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +36,7 @@ class Matte:
     score: the network's own estimate of the mask's IoU with the object, about 0..1.
     prompt: what was asked, its box clipped to the picture. phrase, phrase_score: the words that matched and how surely
     (0..1), for prompts with text; None for others.
-    image: the picture.
+    image: the picture. warnings: what the user should know of it. source: what made it, for `corrected`.
     """
 
     alpha: np.ndarray[Any, np.dtype[np.float32]] = field(repr=False)
@@ -32,11 +46,52 @@ class Matte:
     image: Image = field(repr=False)
     phrase: str | None = None
     phrase_score: float | None = None
+    warnings: tuple[str, ...] = ()
+    source: Source | None = field(default=None, repr=False)
 
     @property
     def box(self) -> Box | None:
         """The box that was used, in pixels: given, or found for words or around a mask; None for points alone."""
         return self.prompt.box
+
+    def corrected(
+        self,
+        *,
+        points: Sequence[tuple[float, float]] | None = None,
+        labels: Sequence[int] | None = None,
+        keep: Sequence[Stroke] | np.ndarray[Any, Any] | None = None,
+        drop: Sequence[Stroke] | np.ndarray[Any, Any] | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> Matte:
+        """This matte with corrections by hand; it stays as it is but for what they point at.
+
+        A chain of corrections is a chain of values: undo is taking the older one.
+
+        Parameters
+        ----------
+        points, labels, keep, drop
+            As for `Prompt`: what is said here is added to what was said before.
+        progress : callable, optional
+            As for `MattingAnything.matte`.
+
+        Raises
+        ------
+        PromptError
+            When there is nothing to correct, or this matte was not made by a model of this process: then give it to
+            `matte` as `Prompt(previous=…)`.
+
+        Examples
+        --------
+        >>> better = result.corrected(points=[(300, 200)], labels=[0])   # that is not part of it
+        """
+        from .errors import PromptError
+        from .types import continued
+
+        if self.source is None:
+            raise PromptError("this matte does not know its model; give it to matte as Prompt(previous=…, points=…)")
+        asked = continued(self, points=points, labels=labels, keep=keep, drop=drop)
+        [better] = self.source.model.matte(self.source.embedding, [asked], self.source.options, progress=progress)
+        return replace(better, phrase=self.phrase, phrase_score=self.phrase_score)
 
     @cached_property
     def foreground(self) -> np.ndarray[Any, np.dtype[np.float32]]:

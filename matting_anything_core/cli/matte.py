@@ -63,7 +63,7 @@ def prompts_from(args: argparse.Namespace) -> list[Prompt]:
     Several boxes are several objects; points, mask and text belong to the one object there is.
     """
     from ..image import read_image
-    from ..prompting import as_mask
+    from ..pipeline.prompting import as_mask
     from ..types import Prompt
 
     boxes = [_numbers(text, (4,), "--box") for text in args.box]

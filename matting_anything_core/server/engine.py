@@ -17,8 +17,10 @@ from .settings import Settings
 if TYPE_CHECKING:
     from ..image import Image
     from ..model import MattingAnything
+    from ..options import Guidance
+    from ..pipeline.embedding import Embedding
     from ..result import Matte
-    from ..types import Embedding, Guidance, ProgressCallback, Prompt
+    from ..types import ProgressCallback, Prompt
 
 
 @dataclass(frozen=True, eq=False)
