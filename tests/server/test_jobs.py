@@ -201,6 +201,7 @@ def test_what_comes_in_at_once_is_bounded(runtime: Path) -> None:
         path, size = "/v1/images", 1 << 20
         held = [client.half_a_request("POST", path, bytes(size), "Content-Type: image/png", sent=size - 1)
                 for _ in range(2)]
+        until(lambda: client.status()["cache"]["work"] == 2 * size)
         until(lambda: client("POST", path, data=bytes(1000), headers={"Content-Type": "image/png"}).status_code == 429)
         for connection in held:
             connection.close()
@@ -234,7 +235,7 @@ def test_keepalive_clients_are_told_that_it_stops(runtime: Path) -> None:
 
 def test_answers_do_not_wait_for_more_to_send() -> None:
     """asyncio turns Nagle's algorithm off for sockets that name TCP; with it, each answer came 40 ms late."""
-    with _listening(0) as listener:
+    with _listening(0) as [listener]:
         assert listener.proto == socket.IPPROTO_TCP
 
 
