@@ -34,9 +34,11 @@ ALIASES = frozenset({
 RAW = "application/octet-stream"
 DTYPES: Mapping[str, np.dtype[Any]] = {"u8": np.dtype("u1"), "u16": np.dtype("<u2"), "f32": np.dtype("<f4")}
 
-SHALLOW, DEEP = 24, 44
-"""Bytes a pixel that reading a file with 8 and with more bits takes at most, the result and every copy on the way
-(measured: 8 bits PNG, JPEG 10 to 15, JPEG 2000 20, WebP with alpha 23; 16 bits RGB 33, RGBA 42)."""
+SHALLOW, OTHERS, DEEP = 16, 30, 44
+"""Bytes a pixel that reading a file takes at most, the result and every copy on the way: with 8 bits in the first
+formats and in others, and with more bits (measured: PNG, JPEG, TIFF, GIF, BMP 10 to 15, JPEG 2000 20, WebP with alpha
+23 to 28; 16 bits RGB 33, RGBA 42)."""
+LEAN = ("PNG", "JPEG", "MPO", "TIFF", "GIF", "BMP", "PPM")
 
 
 def is_picture(kind: str) -> bool:
@@ -91,16 +93,18 @@ def content_id(body: bytes | bytearray, layout: Layout | None) -> str:
 
 @dataclass(frozen=True)
 class Header:
-    """What the start of a picture file says. deep: whether reading it goes through numbers of more than 8 bits."""
+    """What the start of a picture file says. form: Pillow's name of the format. deep: whether reading it goes through
+    numbers of more than 8 bits."""
 
     width: int
     height: int
+    form: str
     deep: bool
 
     @property
     def peak(self) -> int:
         """Bytes that reading the file takes at most, besides the file."""
-        return self.width * self.height * (DEEP if self.deep else SHALLOW)
+        return self.width * self.height * (DEEP if self.deep else SHALLOW if self.form in LEAN else OTHERS)
 
     def __str__(self) -> str:
         depth = "more than 8 bits" if self.deep else "8 bits"
@@ -124,7 +128,7 @@ def header_of(body: bytes) -> Header | None:
                 image = factory(io.BytesIO(body), "")
             except Exception:  # plug-ins raise what they like on damaged headers
                 continue
-            return Header(*image.size, deep=_deep(image, body))
+            return Header(*image.size, str(image.format), _deep(image, body))
     return None
 
 

@@ -21,7 +21,7 @@ from ..image_arrays import Array, quantise
 from ..prompting import as_mask
 from ..types import Prompt
 from .engine import Ask
-from .pictures import DTYPES, RAW, SHALLOW, header_of
+from .pictures import DTYPES, RAW, header_of
 from .problems import Malformed, TooLarge
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ def _base64(text: Any) -> bytes:
 def encoding_bytes(pixels: int, form: Form) -> int:
     """Bytes that an answer of so many pixels takes at most while it is made and sent: its numbers with four channels, a
     copy of them in the encoder, and the file, which noise makes as long as the numbers."""
-    return pixels * (16 if form.name == "f32" else SHALLOW if form.bits == 16 else 12)
+    return pixels * (16 if form.name == "f32" else 24 if form.bits == 16 else 12)
 
 
 def encode_pixels(pixels: Array, form: Form) -> tuple[Array | bytes, dict[str, str]]:
