@@ -13,8 +13,9 @@ from pathlib import Path
 import client
 import places
 import service
+from client import ClientError
 from gi.repository import Gimp
-from problem import ClientError, told
+from problem import told
 from translation import _
 
 ASK = "import matting_anything_core as m, torch; print(m.__version__, m.__path__[0], 'torch', torch.__version__)"

@@ -30,7 +30,8 @@ sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
 import arguments  # noqa: E402
 import work  # noqa: E402
-from problem import ClientError, told  # noqa: E402
+from client import ClientError  # noqa: E402
+from problem import told  # noqa: E402
 from subject import layers_of  # noqa: E402
 from translation import _  # noqa: E402
 

@@ -1,5 +1,5 @@
-"""The plug-in's modules that know nothing of GIMP, as they are installed, with a runtime folder of their own and the real
-service."""
+"""The plug-in's modules that know nothing of GIMP, as they are installed, with a runtime folder of their own and the
+real service."""
 
 from __future__ import annotations
 

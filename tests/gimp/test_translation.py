@@ -17,7 +17,8 @@ from babel.messages.pofile import read_po
 
 from .conftest import PLUGIN
 
-FILE = Path(__file__).parents[2] / "gimp_plugin" / "matte_selection" / "locale" / "de" / "LC_MESSAGES" / "matte_selection.po"
+SOURCE = Path(__file__).parents[2] / "gimp_plugin" / "matte_selection"
+FILE = SOURCE / "locale" / "de" / "LC_MESSAGES" / "matte_selection.po"
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import ast
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -195,6 +196,43 @@ def test_start_and_shut_down(runtime: Path) -> None:
     until(lambda: connect() is None)
     with pytest.raises(ClientError, match="Try again"):
         service.matte("x", BOX)
+
+
+DOCS = Path(__file__).parents[2] / "docs" / "service.md"
+
+
+def examples(language: str) -> list[str]:
+    """The code blocks of a language in docs/service.md."""
+    return re.findall(rf"^```{language}\n(.*?)^```", DOCS.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def test_the_documents_examples_work(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "photo.jpg").write_bytes(encode_image(picture(720, 600), "jpeg"))
+    monkeypatch.setenv("MATTING_ANYTHING_RUNTIME", str(client.runtime))
+    form, whole = examples("python")
+    assert 15 <= len(whole.splitlines()) <= 30
+    done = subprocess.run([sys.executable, "-c", whole], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert read_image(tmp_path / "cutout.png").alpha is not None
+    (tmp_path / "cutout.png").unlink()
+    token = f"import requests; url, token = {client.endpoint.url!r}, {client.endpoint.token!r}\n"
+    subprocess.run([sys.executable, "-c", token + form], cwd=tmp_path, check=True)
+    assert read_image(tmp_path / "cutout.png").alpha is not None
+    if shutil.which("curl"):
+        [shell] = [block for block in examples("sh") if "curl" in block]
+        commands = shell.partition("\n\n")[0].split("TOKEN=$(jq -r .token $S)\n")[1]
+        run = f"set -e; URL={client.endpoint.url}; TOKEN={client.endpoint.token}\n{commands}"
+        subprocess.run(["sh", "-c", run], cwd=tmp_path, check=True)
+        assert (tmp_path / "white.jpg").read_bytes()[:2] == b"\xff\xd8"
+    if shutil.which("node"):
+        [script] = examples("js")
+        begin = f"const url = {client.endpoint.url!r}, token = {client.endpoint.token!r};\n"
+        (tmp_path / "cutout.png").unlink()
+        (tmp_path / "example.mjs").write_text(re.sub(r"(import .*?\n)\n", rf"\1\n{begin}", script, count=1, flags=re.S))
+        version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout
+        if int(version[1:].partition(".")[0]) >= 20:
+            subprocess.run(["node", "example.mjs"], cwd=tmp_path, check=True)
+            assert read_image(tmp_path / "cutout.png").alpha is not None
 
 
 def test_a_wrong_token_and_another_protocol(client: Client, runtime: Path) -> None:

@@ -86,8 +86,9 @@ def test_a_code_works_once_and_for_seconds(monkeypatch: pytest.MonkeyPatch) -> N
 def test_another_user_of_the_machine_cannot_use_the_code(client: Client) -> None:
     path = client("POST", "/v1/open").json()["path"]
     head = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{client.endpoint.port}\r\nConnection: close\r\n\r\n"
-    code = ("import encodings.idna, os, socket, sys; os.setuid(65534); s = socket.create_connection(('127.0.0.1', int(sys.argv[1]))); "
-            "s.sendall(sys.argv[2].encode()); print(s.recv(12).decode())")
+    code = ("import encodings.idna, os, socket, sys; os.setuid(65534); "
+            "s = socket.create_connection(('127.0.0.1', int(sys.argv[1]))); s.sendall(sys.argv[2].encode()); "
+            "print(s.recv(12).decode())")
     done = subprocess.run([sys.executable, "-S", "-c", code, str(client.endpoint.port), head], capture_output=True,
                           text=True, check=True)
     assert done.stdout.strip() == "HTTP/1.1 403"
