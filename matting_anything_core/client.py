@@ -116,7 +116,7 @@ def connect(folder: Path | None = None, *, stop: str = STOP, meanwhile: Wait | N
     try:
         status = patiently(lambda: _status(port, token), meanwhile)
     except TimeoutError:
-        if not _alive(process):
+        if not _lives(file.parent):
             return None
         raise ClientError(_("The matting service (process {process}) runs, but it has not answered for {seconds} "
                             "seconds. End it with “{command}” and try again."), "Hung",
@@ -146,17 +146,14 @@ def _status(port: int, token: str) -> dict[str, Any] | None:
         connection.close()
 
 
-def _alive(process: Any) -> bool:
-    """Whether a process may be there; True where that cannot be told."""
-    if sys.platform == "win32" or os.path.exists("/.flatpak-info") or not isinstance(process, int) or process < 1:
-        return True
+def _lives(folder: Path) -> bool:
+    """Whether a service holds the lock of its folder. Its process cannot be asked for: this program may live in a
+    sandbox or container, where processes have other numbers."""
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
+        with open(folder / "server.lock", "r+b") as file:
+            return not _try_lock(file)
     except OSError:
-        return True
-    return True
+        return False
 
 
 @dataclass(frozen=True)

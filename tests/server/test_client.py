@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ import pytest
 from tiny import picture, tiny_model
 
 from matting_anything_core import client, matte, read_image
+from matting_anything_core import client as module
 from matting_anything_core.client import ClientError, connect, patiently, start
 from matting_anything_core.image import encode_image
 from matting_anything_core.server.endpoint import write_endpoint
@@ -47,8 +49,6 @@ def test_it_needs_nothing_but_the_standard_library() -> None:
 
 
 def test_a_copy_of_it_works_alone(client: Client, tmp_path: Path) -> None:
-    from matting_anything_core import client as module
-
     shutil.copy(module.__file__, tmp_path / "client.py")
     (tmp_path / "photo.png").write_bytes(encode_image(picture(40, 50)))
     code = ("import sys; from pathlib import Path; import client; s = client.connect(Path(sys.argv[1])); "
@@ -146,6 +146,20 @@ def test_a_hung_service_is_named_with_a_command_that_works(
     assert f"process {stopped.pid} was ended" in done.stdout
     stopped.wait(30)
     assert connect() is None
+
+
+def test_a_port_that_another_program_has_taken_is_no_hung_service(
+    client: Client, runtime: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes the connection and says nothing; but no service holds the lock."""
+    monkeypatch.setattr(module, "ANSWER", 0.5)
+    runtime.mkdir()
+    (runtime / "server.lock").touch()
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        write_endpoint(type(client.endpoint)(**{**client.endpoint.__dict__, "port": other.getsockname()[1]}))
+        assert connect() is None
 
 
 def test_a_command_that_cannot_be_run_and_one_that_ends(runtime: Path, tmp_path: Path) -> None:
