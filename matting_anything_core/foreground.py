@@ -24,6 +24,8 @@ from .image_arrays import check_array
 if TYPE_CHECKING:
     import torch
 
+    from .types import ProgressCallback
+
     Array = np.ndarray[Any, np.dtype[np.float32]]
 
 REGULARIZATION = 1e-5  # the tie to each neighbour is REGULARIZATION + GRADIENT_WEIGHT |difference of alpha|
@@ -33,16 +35,17 @@ DENSE_PIXELS = 4096  # levels up to this size are iterated on everywhere, so tha
 STRIP_PIXELS = 1 << 17  # levels are worked on in strips of rows whose numbers fit into the processor's cache
 
 
-def estimate_foreground(image: Array, alpha: Array) -> Array:
+def estimate_foreground(image: Array, alpha: Array, *, progress: ProgressCallback | None = None) -> Array:
     """Foreground colours of a picture, given its alpha matte.
 
     image: H×W×3, floats 0..1. alpha: H×W, floats 0..1. Returns float32 H×W×3 in 0..1: where alpha is 1 exactly the
     picture's colours, where it is 0 a smooth continuation. Deterministic; the arguments are not changed.
+    progress: called with ("foreground", share done); what it raises ends the work.
 
     Raises ImageError for other types and shapes, and for numbers that are not finite or outside of 0..1.
     """
     image, alpha = _checked(image, "the picture"), _checked(alpha, "alpha")
-    result: Array = estimate_foreground_tensor(_tensor(image), _tensor(alpha)).numpy()
+    result: Array = estimate_foreground_tensor(_tensor(image), _tensor(alpha), progress=progress).numpy()
     return result
 
 
@@ -60,7 +63,8 @@ def _tensor(array: Array) -> torch.Tensor:
     return torch.from_numpy(array if array.flags.writeable else array.copy())  # torch warns of what is read-only
 
 
-def estimate_foreground_tensor(image: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+def estimate_foreground_tensor(image: torch.Tensor, alpha: torch.Tensor, *,
+                               progress: ProgressCallback | None = None) -> torch.Tensor:
     """As estimate_foreground for float32 tensors H×W×3 and H×W on one device, which is also where the result is."""
     import torch
 
@@ -74,9 +78,22 @@ def estimate_foreground_tensor(image: torch.Tensor, alpha: torch.Tensor) -> torc
             image, alpha = _halve(image), _halve(alpha[..., None])[..., 0]
             pyramid.append((image, alpha))
         colours = _mean_colours(*pyramid[min(3, len(pyramid) - 1)])
+        rows = _Rows(sum(part.numel() for _, part in pyramid), progress)
         for image, alpha in reversed(pyramid[1:]):
-            colours = _level(image, alpha, colours, 10 if max(alpha.shape) <= 32 else 3, 6)
-        return _level(*pyramid[0], colours, 2, 3)
+            colours = _level(image, alpha, colours, 10 if max(alpha.shape) <= 32 else 3, 6, rows)
+        return _level(*pyramid[0], colours, 2, 3, rows)
+
+
+class _Rows:
+    """Tells how much of all levels' pixels is done."""
+
+    def __init__(self, pixels: int, progress: ProgressCallback | None) -> None:
+        self._pixels, self._done, self._progress = pixels, 0, progress
+
+    def done(self, pixels: int) -> None:
+        self._done += pixels
+        if self._progress is not None:
+            self._progress("foreground", self._done / self._pixels)
 
 
 def composite(foreground: Array, alpha: Array, background: Array) -> Array:
@@ -142,7 +159,7 @@ def _mean_colours(image: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
 
 
 def _level(image: torch.Tensor, alpha: torch.Tensor, coarse: torch.Tensor, iterations: int,
-           channels: int) -> torch.Tensor:
+           channels: int, told: _Rows) -> torch.Tensor:
     """One level: H×W×3, H×W and the colours of the level below -> H×W×`channels` (6: F and B; 3: F alone).
 
     Strips overlap by as many rows as the iterations can see, so the result does not depend on them.
@@ -168,6 +185,7 @@ def _level(image: torch.Tensor, alpha: torch.Tensor, coarse: torch.Tensor, itera
             for known, part in ((sure_f, colours[..., :3]), (sure_b, colours[..., 3:])):
                 torch.where(known[..., None], pixels, part, out=part)
         result[top:bottom] = strip[..., :channels]
+        told.done((bottom - top) * width)
     return result
 
 
