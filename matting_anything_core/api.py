@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     import torch
 
     from .grounding import Grounded, Grounding
+    from .image import ImageInput
     from .result import Matte
-    from .types import Box, Guidance, ImageInput, ProgressCallback, Prompt, PromptInput, Sides
+    from .types import Box, Guidance, ProgressCallback, Prompt, PromptInput, Sides
 
 
 def load_model(

@@ -27,8 +27,9 @@ from .output import Output, write_output
 if TYPE_CHECKING:
     import torch
 
+    from .image import ImageInput
     from .result import Matte
-    from .types import Embedding, Guidance, ImageInput, PromptInput, Sides
+    from .types import Embedding, Guidance, PromptInput, Sides
 
 PromptRule: TypeAlias = "Callable[[Image], PromptInput]"
 """Makes the prompt of a picture that has been read, for example a box in shares of its size."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import ImageError
-from .image_arrays import check_array
+from .image.arrays import check_array
 
 if TYPE_CHECKING:
     import torch

@@ -23,7 +23,7 @@ from .defaults import Defaults
 from .device import autocast, in_chunks, resolve_device, resolve_dtype
 from .errors import PromptError
 from .geometry import Fit, Window, fit_picture, resize_window, source_window, to_square
-from .image import Image, read_image
+from .image import Image, ImageInput, read_image
 from .masks import Candidate, united_masks, upsample_mask
 from .networks.m2m import MaskToMatte
 from .networks.m2m_fast import FoldedMaskToMatte, Prepared, Stages, fold, prepare
@@ -31,7 +31,7 @@ from .networks.sam import Sam, build_sam, load_state
 from .prompting import checked, ended_at_box, groups, mask_logits, united, within
 from .result import Matte
 from .snap import snapped
-from .types import Embedding, Guidance, ImageInput, ProgressCallback, Prompt, PromptInput, Sides, prompts_of
+from .types import Embedding, Guidance, ProgressCallback, Prompt, PromptInput, Sides, prompts_of
 
 if TYPE_CHECKING:
     from .weights.store import Checkpoint

@@ -6,11 +6,11 @@ import os
 from typing import TYPE_CHECKING, Literal
 
 from .image import Image, output_format, write_image
-from .image_arrays import quantise
+from .image.arrays import quantise
 
 if TYPE_CHECKING:
+    from .image import ImageInput
     from .result import Matte
-    from .types import ImageInput
 
 Output = Literal["cutout", "alpha", "foreground", "composite"]
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
-    from .image import Image
-    from .types import Box, ImageInput, Prompt
+    from .image import Image, ImageInput
+    from .types import Box, Prompt
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,17 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from .errors import PromptError
 
 if TYPE_CHECKING:
-    import os
-
     import numpy as np
-    import PIL.Image
     import torch
 
     from .image import Image
 
-ImageInput: TypeAlias = (
-    "str | os.PathLike[str] | bytes | PIL.Image.Image | np.ndarray[Any, Any] | torch.Tensor | Image"
-)
 PromptInput: TypeAlias = "Prompt | str | Sequence[float] | np.ndarray[Any, Any] | Mapping[str, Any]"
 Box: TypeAlias = tuple[float, float, float, float]
 Guidance: TypeAlias = Literal["mask", "alpha"]

@@ -22,7 +22,7 @@ from hypothesis.extra import numpy as hnp
 
 from matting_anything_core.errors import ImageError
 from matting_anything_core.image import Image, encode_image, output_format, read_image, write_image
-from matting_anything_core.image_icc import SRGB_COLORANTS, SRGB_CURVE, build_profile, srgb_profile, to_srgb16
+from matting_anything_core.image.icc import SRGB_COLORANTS, SRGB_CURVE, build_profile, srgb_profile, to_srgb16
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (6, 9, 3), np.uint8)

@@ -196,7 +196,7 @@ def _line(outcome: Outcome) -> tuple[str, str, str, str, str]:
 
 
 def _write_summary(path: Path, lines: list[tuple[str, str, str, str, str]]) -> None:
-    from ..image_write import write_bytes
+    from ..image.write import write_bytes
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import PromptError
 from ..image import Image, encode_image, read_image
-from ..image_arrays import Array, quantise
+from ..image.arrays import Array, quantise
 from ..types import Prompt
 from .engine import Ask
 

@@ -19,9 +19,9 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import PIL.Image
 
-from .errors import ImageError
-from .image_arrays import Array, check_array, is_tensor, quantise
-from .image_icc import srgb_profile
+from ..errors import ImageError
+from .arrays import Array, check_array, is_tensor, quantise
+from .icc import srgb_profile
 
 Format: TypeAlias = Literal["png", "tiff", "webp", "jpeg"]
 SUFFIXES: dict[str, Format] = {".png": "png", ".tif": "tiff", ".tiff": "tiff", ".webp": "webp", ".jpg": "jpeg",

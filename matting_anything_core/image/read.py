@@ -1,4 +1,4 @@
-"""Files and Pillow pictures -> arrays of upright sRGB pixels. The face of it is image.read_image."""
+"""Files and Pillow pictures -> arrays of upright sRGB pixels. The face of it is read_image."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
-from .errors import ImageError
-from .image_arrays import Array, check_array, check_pixel_count, quantise
-from .image_icc import to_srgb, to_srgb16
+from ..errors import ImageError
+from .arrays import Array, check_array, check_pixel_count, quantise
+from .icc import to_srgb, to_srgb16
 
 # Only these are tried: each has a signature at its start, and none of them runs another program (as EPS would).
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "GIF", "BMP", "PPM", "JPEG2000", "AVIF", "HEIF", "QOI")

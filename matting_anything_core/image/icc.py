@@ -19,7 +19,7 @@ import PIL.Image
 import PIL.ImageCms
 from numpy.typing import NDArray
 
-from .image_arrays import Array
+from .arrays import Array
 
 # sRGB's primaries in XYZ relative to D50 (columns: red, green, blue), as published by the ICC.
 SRGB_COLORANTS = ((0.436065674, 0.385147095, 0.143066406),

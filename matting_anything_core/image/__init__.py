@@ -3,26 +3,31 @@
     path, bytes, Pillow, array, tensor ──► read_image ──► Image ──► … ──► write_image / encode_image ──► file, bytes
 
 An `Image` is what the rest of the library works on: upright sRGB pixels with 8 or 16 bits, and the alpha channel the
-picture came with. How files are decoded stands in image_read.py, colour profiles in image_icc.py, writing in
-image_write.py.
+picture came with. How files are decoded stands in read.py, colour profiles in icc.py, writing in
+write.py.
 """
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from .errors import ImageError
-from .image_arrays import Array, check_array, is_tensor, quantise, tensor_to_array
-from .image_write import encode_image, output_format, write_image
+from ..errors import ImageError
+from .arrays import Array, check_array, is_tensor, quantise, tensor_to_array
+from .write import encode_image, output_format, write_image
 
 if TYPE_CHECKING:
-    from .types import ImageInput
+    import PIL.Image
+    import torch
 
-__all__ = ["MAX_PIXELS", "Image", "encode_image", "output_format", "read_image", "write_image"]
+ImageInput: TypeAlias = (
+    "str | os.PathLike[str] | bytes | PIL.Image.Image | np.ndarray[Any, Any] | torch.Tensor | Image"
+)
+
+__all__ = ["MAX_PIXELS", "Image", "ImageInput", "encode_image", "output_format", "read_image", "write_image"]
 
 MAX_PIXELS = 200_000_000
 """The largest picture that is read unless the caller says otherwise."""
@@ -68,7 +73,7 @@ class Image:
         return np.multiply(self.rgb, np.float32(1 / 255 if self.rgb.dtype == np.uint8 else 1 / 65535), dtype=np.float32)
 
 
-def read_image(source: ImageInput | Image, *, max_pixels: int | None = MAX_PIXELS) -> Image:
+def read_image(source: ImageInput, *, max_pixels: int | None = MAX_PIXELS) -> Image:
     """Read a picture from nearly anything; the source is never changed, and the result shares no memory with it.
 
     source:
@@ -91,7 +96,7 @@ def read_image(source: ImageInput | Image, *, max_pixels: int | None = MAX_PIXEL
         return source
     import PIL.Image
 
-    from .image_read import decode, decode_pillow, read_file
+    from .read import decode, decode_pillow, read_file
 
     if isinstance(source, (str, os.PathLike)):
         path = os.fspath(source)
