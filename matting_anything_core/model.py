@@ -231,7 +231,7 @@ class MattingAnything:
     ) -> Matte:
         """Matte an object in a part of the picture, as if that were the picture."""
         cut = part.slices()
-        small = Image(image.rgb[cut].copy(), None if image.alpha is None else image.alpha[cut].copy())
+        small = image.part(*cut)
         [matte] = self._mattes(self.embed(small), self.check(small, [moved]), modes, report)
         alpha, mask = np.zeros((image.height, image.width), np.float32), np.zeros((image.height, image.width), bool)
         alpha[cut], mask[cut] = matte.alpha, matte.mask

@@ -107,6 +107,10 @@ class Image:
         """The colours in the picture's own space as a new float32 array H×W×3 in 0..1."""
         return _as_float(self.rgb)
 
+    def alpha_float(self) -> Array | None:
+        """The alpha as a new float32 array H×W in 0..1; None when there is none."""
+        return None if self.alpha is None else _as_float(self.alpha)
+
     def to_srgb(self) -> Image:
         """The same in sRGB; itself when it is that already. Colours that sRGB lacks are clipped."""
         if self.profile is None:

@@ -208,7 +208,8 @@ def _from_lab(colours: Array, photometric: int, name: str) -> Array:
     if photometric == 8:
         lightness = colours[..., 0].astype(np.float32) * np.float32(100 / (65535 if deep else 255))
         signed: Any = np.int16 if deep else np.int8
-        a, b = (np.asarray(np.ascontiguousarray(colours[..., part]).view(signed), np.float64) / scale for part in (1, 2))
+        planes = [np.ascontiguousarray(colours[..., part]).view(signed) for part in (1, 2)]
+        a, b = (np.asarray(plane, np.float64) / scale for plane in planes)
     else:
         lightness = colours[..., 0].astype(np.float32) * np.float32(100 / (65280 if deep else 255))
         a, b = (np.asarray(colours[..., part], np.float64) / scale - 128 for part in (1, 2))

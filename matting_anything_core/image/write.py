@@ -25,7 +25,8 @@ Pixels: TypeAlias = "Image | Array | PIL.Image.Image | torch.Tensor"
 
 
 def encode_image(
-    picture: Pixels, form: Format = "png", *, bits: int | None = None, quality: int | None = None
+    picture: Pixels, form: Format = "png", *, bits: int | None = None, quality: int | None = None,
+    metadata: Metadata | None = None,
 ) -> bytes:
     """The bytes of a picture file.
 
@@ -40,6 +41,8 @@ def encode_image(
         8 or 16, rounded to the nearest value. Unless given 8; of an Image as many as it has and the format holds.
     quality
         1..100 for JPEG (95 unless given) and WebP (lossless unless given); nothing else has one.
+    metadata
+        What is written besides pixels, instead of what an Image has.
 
     Returns
     -------
@@ -52,7 +55,8 @@ def encode_image(
     ImageError
         For what is no picture, and for what the format cannot hold.
     """
-    pixels, profile, metadata = _parts(picture)
+    pixels, profile, own = _parts(picture)
+    metadata = own if metadata is None else metadata
     if bits is None:
         bits = 8 * pixels.itemsize if isinstance(picture, Image) and form in ("png", "tiff") else 8
     with memory_for(f"writing a picture of {pixels.shape[1]} x {pixels.shape[0]} pixels", pixels.nbytes):
@@ -78,7 +82,8 @@ def _parts(picture: Any) -> tuple[Array, bytes | None, Metadata]:
 
 
 def write_image(
-    target: Target, picture: Pixels, *, bits: int | None = None, quality: int | None = None, form: Format | None = None
+    target: Target, picture: Pixels, *, bits: int | None = None, quality: int | None = None,
+    form: Format | None = None, metadata: Metadata | None = None,
 ) -> None:
     """Write a picture file; the suffix says the format (.png .tif .tiff .webp .jpg .jpeg). See `encode_image`.
 
@@ -90,6 +95,8 @@ def write_image(
         else.
     form
         The format, whatever the suffix says; for file objects png unless their name says another.
+    metadata
+        What is written besides pixels, instead of what an Image has.
 
     Raises
     ------
@@ -103,7 +110,7 @@ def write_image(
     write = getattr(target, "write", None)
     if write is not None:
         form = form or _form_of(target, alpha)
-        data = encode_image(picture, form, bits=bits, quality=quality)
+        data = encode_image(picture, form, bits=bits, quality=quality, metadata=metadata)
         try:
             write(data)
         except (OSError, ValueError, TypeError) as error:
@@ -113,7 +120,7 @@ def write_image(
     path = path_of(target)
     form = form or output_format(path, bits=bits or 8, alpha=alpha)
     check_writable(path)
-    write_bytes(path, encode_image(picture, form, bits=bits, quality=quality))
+    write_bytes(path, encode_image(picture, form, bits=bits, quality=quality, metadata=metadata))
 
 
 def _form_of(target: Any, alpha: bool) -> Format:

@@ -117,7 +117,7 @@ class Engine:
         """The clean colours of a matte, float32 H×W×3 in 0..1, kept beside it."""
         colours = self.cache.get(("foreground", key))
         if colours is None:
-            colours = estimate_foreground(found.image.rgb_float(), found.alpha)
+            colours = estimate_foreground(found.image.rgb_float(), found.alpha, found.image.alpha_float())
             self.cache.put(("foreground", key), colours, colours.nbytes, parent=("matte", key))
         return colours
 
