@@ -304,17 +304,17 @@ def _unpacked(page: TiffPage, data: bytes, name: str) -> Array:
         for height in heights:
             segment = raw[place:place + height * row_bytes]
             place += len(segment)
-            if page.predictor == 3:
+            if page.predictor in (2, 3):
                 segment = _unpredicted(segment, height, across, channels, page)
             offsets.append(whole.tell())
             counts.append(len(segment))
             whole.write(segment)
+    whole.seek(0)
     with tifffile.TiffFile(whole) as file:
         plain = file.pages[0]
         assert isinstance(plain, tifffile.TiffPage)
         plain.compression = 1
-        if plain.predictor == 3:
-            plain.predictor = 1
+        plain.predictor = 1
         plain.dataoffsets, plain.databytecounts = tuple(offsets), tuple(counts)
         return plain.asarray(maxworkers=1)
 
@@ -353,10 +353,14 @@ def _by_libtiff(page: TiffPage, data: bytes, parts: range, heights: list[int], r
 
 
 def _unpredicted(segment: bytes, height: int, width: int, channels: int, page: TiffPage) -> bytes:
-    """Undo predictor 3 (Adobe TIFF technical note 3): bytes of a row as differences, the highest first."""
-    size = page.bitspersample // 8
+    """Undo predictor 2 (differences of numbers) or 3 (Adobe's technical note 3: a row's highest bytes first, then the
+    lower ones, and of all the differences)."""
+    size, order = page.bitspersample // 8, page.parent.byteorder
+    if page.predictor == 2:
+        numbers = np.frombuffer(segment, f"{order}u{size}").reshape(height, width, channels)
+        summed = np.add.accumulate(numbers, axis=1, dtype=numbers.dtype.newbyteorder("="))
+        return summed.astype(numbers.dtype).tobytes()
     rows = np.frombuffer(segment, np.uint8).reshape(height, size * width, channels)
-    summed = np.add.accumulate(rows, axis=1, dtype=np.uint8).reshape(height, size, width * channels)
-    values = np.moveaxis(summed, 1, 2)  # height × numbers × bytes, the most significant one first
-    order = page.parent.byteorder
+    parts = np.add.accumulate(rows, axis=1, dtype=np.uint8).reshape(height, size, width * channels)
+    values = np.moveaxis(parts, 1, 2)  # height × numbers × bytes, the highest one first
     return np.ascontiguousarray(values[..., ::-1] if order == "<" else values).tobytes()
