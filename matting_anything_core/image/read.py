@@ -22,7 +22,7 @@ from .memory import in_words, memory_for, shortage
 from .metadata import Metadata, metadata_of
 from .picture import Image
 from .salvage import mended
-from .tiff import Planes, read_tiff
+from .tiff import Planes, ended, read_tiff
 
 if TYPE_CHECKING:
     import torch
@@ -36,6 +36,7 @@ MAX_PIXELS = 200_000_000
 
 _LARGEST_PIXEL = 16  # bytes of a pixel in a file: four floats
 _LARGEST_REST = 1 << 28  # bytes of everything else in a file
+_WHOLE = ("WEBP", "AVIF", "HEIF")  # whose decoders look at all of a file before they tell its size
 _RAW_SUFFIXES = {".cr2", ".cr3", ".nef", ".arw", ".dng", ".orf", ".rw2", ".raf", ".pef", ".srw"}
 _ORIENTATION, _PHOTOMETRIC, _DNG_VERSION = 274, 262, 50706
 
@@ -246,12 +247,16 @@ def decode(data: bytes, name: str, max_pixels: int | None) -> Image:
         return _decode_png(data, name, max_pixels)
     if form is not None and form.pillow == "TIFF":
         with memory_for(f"reading {name}", len(data)):
-            planes = read_tiff(data, name, max_pixels)
+            whole = ended(data)
+            planes = read_tiff(whole, name, max_pixels)
+            if whole is not data:
+                data = whole
+                _warn_of_end(name)
         if planes is not None:
             return _of_planes(planes, metadata_of(PIL.Image.Image(), data))
     if form is not None and form.pillow == "JXL":
         check_pixel_count(*jxl_size(data, name), max_pixels, name)  # its decoder begins with the pixels
-    image = _opened(data, name, form)
+    image = _opened(data, name, form, max_pixels)
     if _DNG_VERSION in getattr(image, "tag_v2", ()) or data[8:10] == b"CR":
         raise ImageError(f"{name} is a camera raw file; develop it to a TIFF, PNG or JPEG first")
     check_pixel_count(*image.size, max_pixels, name)
@@ -260,16 +265,22 @@ def decode(data: bytes, name: str, max_pixels: int | None) -> Image:
     return decode_pillow(image, name, max_pixels, block=found)
 
 
-def _opened(data: bytes, name: str, form: Format | None) -> PIL.Image.Image:
+def _opened(data: bytes, name: str, form: Format | None, max_pixels: int | None) -> PIL.Image.Image:
     try:
         return _open(data, name)
     except ImageError:
-        whole = mended(data, form.pillow) if form is not None and form.pillow == "WEBP" else None
-        if whole is None:
-            raise
-        image = _open(whole, name)
-        _warn_of_end(name)
-        return image
+        for whole in mended(data, form.pillow) if form is not None and form.pillow in _WHOLE else ():
+            try:
+                image = _open(whole, name)
+                check_pixel_count(*image.size, max_pixels, name)
+                image.load()
+            except MemoryError:
+                raise
+            except Exception:  # the first error is the one that tells
+                continue
+            _warn_of_end(name)
+            return image
+        raise
 
 
 def _warn_of_end(name: str) -> None:
@@ -285,18 +296,19 @@ def _loaded(image: PIL.Image.Image, data: bytes, name: str, form: Format | None)
         except MemoryError:
             raise
         except Exception as error:  # decoders raise many kinds of errors on damaged data
-            whole = None if form is None else mended(data, form.pillow)
-            try:
-                again = None if whole is None else _open(whole, name)
-                if again is None or again.size != size:
-                    raise error
-                again.load()
-            except MemoryError:
-                raise
-            except Exception:
-                raise ImageError(f"{name} is damaged or cut off: {error}") from error
-            _warn_of_end(name)
-            return again
+            for whole in () if form is None else mended(data, form.pillow):
+                try:
+                    again = _open(whole, name)
+                    if again.size != size:
+                        break
+                    again.load()
+                except MemoryError:
+                    raise
+                except Exception:  # the first error is the one that tells
+                    continue
+                _warn_of_end(name)
+                return again
+            raise ImageError(f"{name} is damaged or cut off: {error}") from error
     return image
 
 

@@ -1,27 +1,34 @@
 """Files that stop a little early, as unfinished downloads and old cameras leave them: all is there but the last bytes.
 
-Each function gives the bytes of a file that decoders take, or None when more is missing than the end.
+Each function gives the bytes of a file that decoders take, or None when more is missing than the end. fill: the byte
+that stands for those that are missing; decoders take some values and not others.
 """
 
 from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
-import PIL.Image
+import PIL.JpegImagePlugin
 
 _LOST = 0.02  # the share of a picture that may be missing
 
 
-def mended(data: bytes, kind: str) -> bytes | None:
-    """The file with an end; kind: Pillow's name of its format."""
+def mended(data: bytes, kind: str) -> Iterator[bytes]:
+    """The file with an end, in the ways that are worth trying; kind: Pillow's name of its format."""
     mend = _MENDERS.get(kind)
-    return None if mend is None else mend(data)
+    tried: set[bytes] = set()
+    for fill in () if mend is None else (b"\0", b"\xff", b"\x55"):
+        whole = mend(data, fill) if mend is not None else None
+        if whole is None or whole in tried:
+            return
+        tried.add(whole)
+        yield whole
 
 
-def _jpeg(data: bytes) -> bytes | None:
+def _jpeg(data: bytes, fill: bytes) -> bytes | None:
     """JPEG: the end marker is put there; libjpeg makes what is missing mid-gray, so how much that is can be seen."""
     if data.rstrip(b"\0").endswith(b"\xff\xd9"):
         return None
@@ -30,7 +37,7 @@ def _jpeg(data: bytes) -> bytes | None:
     if progressive:
         return whole if complete else None
     try:
-        image = PIL.Image.open(io.BytesIO(whole), formats=["JPEG"])
+        image = PIL.JpegImagePlugin.JpegImageFile(io.BytesIO(whole), "")
         image.load()
     except Exception:  # damaged otherwise; the caller tells of the first error
         return None
@@ -80,7 +87,7 @@ def _scans(data: bytes) -> tuple[bool, bool, tuple[int, int]]:
     return progressive, refines and bool(left) and not any(left.values()), unit
 
 
-def _webp(data: bytes) -> bytes | None:
+def _webp(data: bytes, fill: bytes) -> bytes | None:
     """WebP: a description that is cut off is dropped, pixels that are nearly whole are filled up."""
     parts, place = [], 12
     while place + 8 <= len(data):
@@ -92,23 +99,54 @@ def _webp(data: bytes) -> bytes | None:
                 break
             if missing > max(16, _LOST / 2 * size):
                 return None
-            part += bytes(missing)
+            part += fill * missing
         parts.append(part)
         place += len(part)
     body = b"WEBP" + b"".join(parts)
     return b"RIFF" + struct.pack("<I", len(body)) + body if parts else None
 
 
-def _filled(data: bytes) -> bytes | None:
-    """Formats of plain rows, and those with a marker at their end: a few zeros."""
+def _filled(data: bytes, fill: bytes) -> bytes | None:
+    """Formats of plain rows: a few zeros."""
     return data + bytes(max(64, int(_LOST / 2 * len(data))))
 
 
-def _gif(data: bytes) -> bytes | None:
-    return data + b"\0;"
+def _gif(data: bytes, fill: bytes) -> bytes | None:
+    """GIF: the block that is cut off is filled up and some more follow; zeros are pixels of the first colour."""
+    place = 13 + (3 << (data[10] & 7) + 1 if len(data) > 10 and data[10] & 128 else 0)
+    while place + 1 < len(data):
+        if data[place] == 0x2C and place + 10 < len(data):  # an image: its own colours, then the size of codes
+            place += 11 + (3 << (data[place + 9] & 7) + 1 if data[place + 9] & 128 else 0)
+        elif data[place] == 0x21:
+            place += 2
+        else:
+            return None
+        while place < len(data) and data[place]:
+            place += data[place] + 1
+        place += 1
+    # place is now behind the length of the block that would have been next, or of the one that was cut
+    fill = bytes(max(0, place - 1 - len(data)))
+    more = b"".join([b"\xff" + bytes(255)] * (2 + int(_LOST / 2 * len(data)) // 256))
+    return data + fill + more + b"\0;"
 
 
-_MENDERS: Mapping[str, Callable[[bytes], bytes | None]] = {
+def _boxes(data: bytes, fill: bytes) -> bytes | None:
+    """AVIF, HEIC: the last box is filled up."""
+    place = 0
+    while place + 8 <= len(data):
+        size = int.from_bytes(data[place:place + 4], "big")
+        if size < 8:
+            return None
+        place += size
+    missing = place - len(data)
+    return data + fill * missing if 0 < missing <= max(64, _LOST / 4 * len(data)) else None
+
+
+def _codestream(data: bytes, fill: bytes) -> bytes | None:
+    return data.removesuffix(b"\xff") + b"\xff\xd9"
+
+
+_MENDERS: Mapping[str, Callable[[bytes, bytes], bytes | None]] = {
     "JPEG": _jpeg, "WEBP": _webp, "BMP": _filled, "PPM": _filled, "QOI": _filled, "GIF": _gif,
-    "JPEG2000": lambda data: data + b"\xff\xd9",
+    "JPEG2000": _codestream, "AVIF": _boxes, "HEIF": _boxes,
 }

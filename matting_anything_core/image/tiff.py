@@ -9,9 +9,11 @@ ICCLab and floats.
 from __future__ import annotations
 
 import io
+import logging
 import re
 import struct
 import warnings
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -20,6 +22,7 @@ import PIL.TiffImagePlugin
 
 from ..errors import ImageError
 from .arrays import Array, check_array, check_pixel_count, quantise
+from .exif import Entry, number, parse
 from .icc import lab_to_srgb, own_profile, to_srgb, to_srgb16
 from .memory import memory_for
 
@@ -30,6 +33,8 @@ _COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 8: 3, 9: 3}  # channels of each Photom
 _PILLOW_PIXELS = 80_000_000  # beyond 89 million Pillow warns or refuses, in a setting of the whole process
 _RAW = (32803, 34892)
 _PREDICTORS = (1, 2, 3)
+_LOST = 0.01  # the share of a file that may be missing at its end
+_SILENT = logging.NullHandler()
 
 
 class Planes(NamedTuple):
@@ -51,6 +56,7 @@ def read_tiff(data: bytes, name: str, max_pixels: int | None) -> Planes | None:
     except ImportError as error:
         raise ImageError(f"{name} is a TIFF, for which the package tifffile is needed ({error}); "
                          "run: pip install tifffile") from error
+    logging.getLogger("tifffile").addHandler(_SILENT)  # what it says of damaged files is said in our errors
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             page = file.pages[0]
@@ -65,6 +71,27 @@ def read_tiff(data: bytes, name: str, max_pixels: int | None) -> Planes | None:
         raise
     except Exception as error:  # tifffile raises what it likes on damaged files
         raise ImageError(f"{name} is damaged, cut off or of a kind that cannot be read: {error!s:.200}") from error
+
+
+def ended(data: bytes) -> bytes:
+    """A TIFF of plain rows whose last bytes are missing -> one that ends with zeros; others as they are."""
+    try:
+        entries = parse(data)[0]
+    except (struct.error, ValueError):
+        return data
+    pack, places, counts = number(entries, 259), _all(entries, 273, 324), _all(entries, 279, 325)
+    if pack not in (None, 1) or not places or len(places) != len(counts):
+        return data
+    missing = max(place + count for place, count in zip(places, counts, strict=True)) - len(data)
+    return data + bytes(missing) if 0 < missing <= max(64, _LOST * len(data)) else data
+
+
+def _all(entries: Sequence[Entry], *tags: int) -> tuple[int, ...]:
+    for entry in entries:
+        code = {3: "H", 4: "I", 16: "Q"}.get(entry.kind)
+        if entry.tag in tags and code:
+            return struct.unpack(f"<{len(entry.data) // struct.calcsize(code)}{code}", entry.data)
+    return ()
 
 
 def _tag(page: TiffPage, number: int, default: Any = None) -> Any:
