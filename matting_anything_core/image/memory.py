@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from ..errors import PictureMemoryError
 
-_ASK_ABOVE = 64 << 20  # smaller needs are not worth a look at the system
+_ASK_ABOVE = 16 << 20  # smaller needs are not worth a look at the system
 
 
 def free_memory() -> int | None:

@@ -254,9 +254,13 @@ def decode(data: bytes, name: str, max_pixels: int | None) -> Image:
                 _warn_of_end(name)
         if planes is not None:
             return _of_planes(planes, metadata_of(PIL.Image.Image(), data))
-    if form is not None and form.pillow == "JXL":
-        check_pixel_count(*jxl_size(data, name), max_pixels, name)  # its decoder begins with the pixels
-    image = _opened(data, name, form, max_pixels)
+    need = 0
+    if form is not None and form.pillow in ("JXL", "WEBP"):  # decoders that begin with memory for the pixels
+        width, height = jxl_size(data, name) if form.pillow == "JXL" else webp_size(data)
+        check_pixel_count(width, height, max_pixels, name)
+        need = 8 * width * height
+    with memory_for(f"reading {name}", need):
+        image = _opened(data, name, form, max_pixels)
     if _DNG_VERSION in getattr(image, "tag_v2", ()) or data[8:10] == b"CR":
         raise ImageError(f"{name} is a camera raw file; develop it to a TIFF, PNG or JPEG first")
     check_pixel_count(*image.size, max_pixels, name)
@@ -455,7 +459,9 @@ def _deep(image: PIL.Image.Image, data: bytes, name: str) -> Array | None:
         ) from error
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:
+    except cv2.error as error:
+        if getattr(error, "code", 0) == -4:  # its word for running out of memory
+            raise MemoryError from None
         pixels = None
     if pixels is not None and pixels.dtype == np.uint16 and pixels.ndim == 3 and pixels.shape[2] in (3, 4):
         pixels = pixels[..., [2, 1, 0, 3][:pixels.shape[2]]]
@@ -482,6 +488,20 @@ def _colours16(pixels: Array, image: PIL.Image.Image, name: str) -> tuple[Array,
         alpha = np.array(pixels[..., 3])
         pixels = np.ascontiguousarray(pixels[..., :3])
     return pixels, alpha, own_profile(_profile(image), name)
+
+
+def webp_size(data: bytes) -> tuple[int, int]:
+    """Width and height of a WebP (RFC 9649), before anything of it is decoded; 1, 1 when it does not say."""
+    kind, body = data[12:16], data[20:30].ljust(10, b"\0")
+    if kind == b"VP8X":
+        return int.from_bytes(body[4:7], "little") + 1, int.from_bytes(body[7:10], "little") + 1
+    if kind == b"VP8L":
+        bits = int.from_bytes(body[1:5], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if kind == b"VP8 " and body[3:6] == b"\x9d\x01\x2a":
+        size = tuple(max(1, int.from_bytes(body[at:at + 2], "little") & 0x3FFF) for at in (6, 8))
+        return size[0], size[1]
+    return 1, 1
 
 
 def jxl_size(data: bytes, name: str) -> tuple[int, int]:
