@@ -97,18 +97,17 @@ def register(form: Format) -> bool:
 
 def format_at(head: bytes) -> Format | None:
     """The format that the first bytes of a file (32 or more) are of; None for others."""
-    kinds = {form.pillow: form for form in FORMATS}
     for start, name in _SIGNATURES:
         if head.startswith(start):
-            return kinds[name]
+            return _KINDS[name]
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return kinds["WEBP"]
+        return _KINDS["WEBP"]
     if head[4:8] == b"ftyp":
         brands = {head[8:12], *(head[at:at + 4] for at in range(16, min(len(head), _box(head)), 4))}
         if brands & {b"avif", b"avis"}:
-            return kinds["AVIF"]
+            return _KINDS["AVIF"]
         if brands & {b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"}:
-            return kinds["HEIF"]
+            return _KINDS["HEIF"]
     return None
 
 
@@ -116,6 +115,7 @@ def _box(head: bytes) -> int:
     return int.from_bytes(head[:4], "big")
 
 
+_KINDS = {form.pillow: form for form in FORMATS}
 _SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "PNG"), (b"\xff\xd8\xff", "JPEG"), (b"II*\0", "TIFF"), (b"MM\0*", "TIFF"),
     (b"II+\0", "TIFF"), (b"MM\0+", "TIFF"), (b"GIF87a", "GIF"), (b"GIF89a", "GIF"), (b"BM", "BMP"),
