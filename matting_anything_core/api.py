@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from .grounding import Grounded, Grounding
+    from .image import ImageInput
     from .result import Matte
-    from .types import Box, ImageInput, ProgressCallback, PromptInput
+    from .types import Box, ProgressCallback, PromptInput
 
 
 def load_model(

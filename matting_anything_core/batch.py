@@ -20,17 +20,18 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from .api import Words, load_model, matte
 from .errors import ImageError, MattingError
-from .image import Image, read_image
+from .image import Image, read_image, readable_suffixes
 from .model import MattingAnything
 from .output import Output, write_output
 
 if TYPE_CHECKING:
     import torch
 
+    from .image import ImageInput
     from .options import Guidance, Sides
     from .pipeline.embedding import Embedding
-    from .result import Matte
-    from .types import ImageInput, PromptInput
+    from .result import Background, Matte
+    from .types import PromptInput
 
 PromptRule: TypeAlias = "Callable[[Image], PromptInput]"
 """Makes the prompt of a picture that has been read, for example a box in shares of its size."""
@@ -40,7 +41,7 @@ WORDS = Words()
 AHEAD = 2
 """Pictures that are read ahead, and mattes that may wait to be written."""
 WRITERS = 2
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".gif", ".bmp", ".ppm", ".pgm", ".jp2", ".avif")
+SUFFIXES = readable_suffixes()
 """Files that count as pictures in a folder."""
 
 
@@ -131,8 +132,10 @@ def matte_batch(
     model: str | os.PathLike[str] | MattingAnything = "lite",
     device: str | torch.device = "auto",
     output: Output = "cutout",
-    background: ImageInput | tuple[int, int, int] = (255, 255, 255),
+    background: Background = (255, 255, 255),
     bits: int | None = None,
+    strip: bool = False,
+    srgb: bool = False,
     overwrite: bool = False,
     guidance: Guidance | Literal["auto"] = "auto",
     sides: Sides | Literal["auto"] = "auto",
@@ -142,7 +145,8 @@ def matte_batch(
     """Matte many pictures and yield what became of each, in their order.
 
     items: may be endless; a few are taken ahead. Items of the same picture that follow each other share its embedding.
-    output, background, bits: what is written, see `write_output`. overwrite: also where the file is there already.
+    output, background, bits, strip, srgb: what is written, see `write_output`.
+    overwrite: also where the file is there already.
     Other arguments as for `matte`. Closing the iterator (or an exception where it is used, such as KeyboardInterrupt)
     waits for files that are being written, and leaves nothing half.
 
@@ -163,7 +167,8 @@ def matte_batch(
         try:
             if item.out is not None:
                 item.out.parent.mkdir(parents=True, exist_ok=True)
-                write_output(item.out, found, output, background=background, bits=bits)
+                write_output(item.out, found, output, background=background, bits=bits, strip=strip,
+                             srgb=srgb)
         except MattingError as error:
             return Outcome(item, error=error, seconds=time.perf_counter() - started)
         except OSError as error:

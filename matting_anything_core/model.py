@@ -22,7 +22,7 @@ from torch import Tensor
 from .device import autocast, in_chunks, resolve_device, resolve_dtype
 from .errors import PromptError
 from .geometry import Fit, Window, fit_picture, to_square
-from .image import Image, read_image
+from .image import Image, ImageInput, read_image
 from .networks.backbone import Defaults
 from .networks.backbones import BACKBONES
 from .networks.m2m import MaskToMatte
@@ -47,7 +47,7 @@ from .pipeline.prompting import (
 )
 from .pipeline.seeds import Seeds, held, seeds_of, shrunk
 from .result import Matte, Source
-from .types import ImageInput, ProgressCallback, Prompt, PromptInput, prompts_of
+from .types import ProgressCallback, Prompt, PromptInput, prompts_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

@@ -16,18 +16,10 @@ from .errors import PromptError
 from .strokes import Stroke, draw
 
 if TYPE_CHECKING:
-    import os
-
     import numpy as np
-    import PIL.Image
-    import torch
 
-    from .image import Image
     from .result import Matte
 
-ImageInput: TypeAlias = (
-    "str | os.PathLike[str] | bytes | PIL.Image.Image | np.ndarray[Any, Any] | torch.Tensor | Image"
-)
 PromptInput: TypeAlias = "Prompt | str | Sequence[float] | np.ndarray[Any, Any] | Mapping[str, Any]"
 Box: TypeAlias = tuple[float, float, float, float]
 ProgressCallback: TypeAlias = Callable[[str, float], None]

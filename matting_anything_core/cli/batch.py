@@ -132,7 +132,8 @@ def run(args: argparse.Namespace) -> int:
     started = time.monotonic()
     batch = matte_batch(
         items, model=args.model, device=args.device, output=args.output, background=ground, bits=args.bits,
-        overwrite=args.overwrite, guidance=args.guidance, sides=args.sides, postprocess=args.postprocess,
+        strip=args.strip, srgb=args.srgb, overwrite=args.overwrite,
+        guidance=args.guidance, sides=args.sides, postprocess=args.postprocess,
     )
     try:
         with noted_interrupt() as check:
@@ -196,7 +197,7 @@ def _line(outcome: Outcome) -> tuple[str, str, str, str, str]:
 
 
 def _write_summary(path: Path, lines: list[tuple[str, str, str, str, str]]) -> None:
-    from ..image_write import write_bytes
+    from ..image.write import write_bytes
 
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

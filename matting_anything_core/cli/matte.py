@@ -47,16 +47,6 @@ _WANTED = {
 }
 
 
-def parse_colour(text: str) -> tuple[int, int, int] | None:
-    """A colour by name or as #rrggbb -> (red, green, blue); None when the text is no colour."""
-    from PIL import ImageColor
-
-    try:
-        return ImageColor.getrgb(text)[:3]
-    except ValueError:
-        return None
-
-
 def prompts_from(args: argparse.Namespace) -> list[Prompt]:
     """The prompts that --box, --point, --mask and --text ask for.
 
@@ -108,15 +98,18 @@ def add_output_arguments(group: argparse._ArgumentGroup) -> None:
                             "foreground: the object's colours, opaque; composite: on --background")
     group.add_argument("--background", metavar="COLOUR|FILE",
                        help="for composite: a colour ('white', '#20a040') or a picture")
+    from .output_options import add_file_arguments
+
+    add_file_arguments(group)
     group.add_argument("--bits", type=int, choices=(8, 16), default=None,
                        help="bits a channel (default: 8, or 16 for pictures with 16)")
 
 
-def background(args: argparse.Namespace) -> str | tuple[int, int, int]:
+def background(args: argparse.Namespace) -> str:
     """What --background asks for: a colour or a file; white when it is not given."""
     if args.background is not None and args.output != "composite":
         raise PromptError(f"--background was given with --output {args.output}; it needs --output composite")
-    return (255, 255, 255) if args.background is None else parse_colour(args.background) or args.background
+    return "white" if args.background is None else str(args.background)
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -187,7 +180,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     for index, result in enumerate(mattes):
         path = numbered(args.out, index, len(mattes))
-        write_output(path, result, args.output, background=ground, bits=args.bits)
+        write_output(path, result, args.output, background=ground, bits=args.bits, strip=args.strip, srgb=args.srgb)
         print(path)
         if not result.alpha.any():
             print(f"matting-anything: the matte of {path} is empty; nothing was found there", file=sys.stderr)

@@ -22,7 +22,7 @@ from .settings import Settings
 
 if TYPE_CHECKING:
     from ..image import Image
-    from ..image_arrays import Array
+    from ..image.arrays import Array
     from ..model import MattingAnything
     from ..options import Guidance
     from ..pipeline.embedding import Embedding
@@ -161,7 +161,8 @@ class Engine:
             pixels = found.alpha.size
             with self._room(COLOURING * pixels, f"the clean colours of {_size(found.image)}", progress):
                 progress("foreground", 0.0)
-                colours = estimate_foreground(found.image.rgb_float(), found.alpha, progress=progress)
+                colours = estimate_foreground(found.image.rgb_float(), found.alpha, found.image.alpha_float(),
+                                              progress=progress)
             self.cache.put(("foreground", key), colours, colours.nbytes, parent=("matte", key))
         return colours
 

@@ -115,12 +115,12 @@ def header_of(body: bytes) -> Header | None:
     """The header of a picture file, without its pixels; None when it cannot be told (reading the file says why)."""
     import PIL.Image
 
-    from ..image_read import FORMATS as READ
+    from ..image import readable_formats
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         PIL.Image.init()
-        for form in READ:
+        for form in (known.pillow for known in readable_formats()):
             factory, accept = PIL.Image.OPEN.get(form, (None, None))
             if factory is None or (accept is not None and accept(body[:32].ljust(32, b"\0")) is not True):
                 continue

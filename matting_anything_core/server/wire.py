@@ -17,8 +17,8 @@ import numpy as np
 
 from ..errors import PromptError
 from ..image import Image, encode_image, read_image
-from ..image_arrays import Array, quantise
-from ..prompting import as_mask
+from ..image.arrays import Array, quantise
+from ..pipeline.prompting import as_mask
 from ..types import Prompt
 from .engine import Ask
 from .pictures import DTYPES, RAW, header_of

@@ -65,7 +65,7 @@ def test_an_embedding_that_grows_with_its_mattes_is_counted_anew(
     runtime: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It keeps the crops that prompts asked for, so the service asks for its size after each matte."""
-    from matting_anything_core.types import Embedding
+    from matting_anything_core import Embedding
 
     grown = [0]
     before = Embedding.nbytes.fget  # type: ignore[attr-defined]

@@ -177,9 +177,10 @@ def test_bytes_of_a_picture_pass_through_a_form_unchanged(client: Client) -> Non
     """Line ends, and what looks like a boundary."""
     noise = np.random.default_rng(0).integers(0, 256, (64, 80, 3), np.uint8)
     noise.reshape(-1)[:60] = np.frombuffer(b"\r\n--\r\n\n\r--b\r\n--b--\r\n" * 3, np.uint8)[:60]
-    from matting_anything_core.image_write import _tiff  # deflated, or the bytes would not be these
+    from matting_anything_core.image import encode_image
 
-    data = _tiff(noise) + b"\r\n--b\r\n\r\n\n"
+    # deflated, or the bytes would not be these
+    data = encode_image(noise, "tiff") + b"\r\n--b\r\n\r\n\n"
     answer = ask(client, data, box="8,6,60,50", output="alpha", format="png16")
     truth = matte(noise, BOX, model=tiny_model())
     np.testing.assert_allclose(read_image(answer.content).rgb[..., 0] / 65535, truth.alpha, atol=1 / 65535)
