@@ -41,7 +41,7 @@ SURE = 6.0
 """The logit, at least, of what a seed changed."""
 CORE = 2.0
 """Around a seed so many pixels change with it whatever the network says."""
-THRESHOLD = 0.6
+THRESHOLD = 0.65
 """How probable it must be that a pixel belongs to the seed's region."""
 FEATURES = 20
 

@@ -136,7 +136,7 @@ def mask_logits(mask: np.ndarray[Any, Any], fit: Fit) -> Tensor:
 def hull(prompt: Prompt) -> Box | None:
     """The box around all that a checked prompt says of the object's extent; None when it says nothing of it."""
     boxes: list[Box] = [] if prompt.box is None else [prompt.box]
-    if prompt.previous is not None and (prompt.previous > 0.5).any():
+    if not boxes and prompt.previous is not None and (prompt.previous > 0.5).any():
         boxes.append(mask_bounds(prompt.previous > 0.5))
     if not boxes:
         return None

@@ -21,7 +21,7 @@ from matting_anything_core.pipeline.merging import (
     reach,
 )
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 @pytest.fixture(scope="module")

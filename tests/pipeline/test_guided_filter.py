@@ -42,3 +42,13 @@ def test_edges_of_the_picture_stay_and_noise_beside_them_goes() -> None:
     filtered = Guide(rgb, 4)(noisy)
     assert np.abs(filtered - step).max() < 0.15
     assert np.abs(filtered - step).mean() < 0.2 * np.abs(noisy - step).mean()
+
+
+def test_functions_of_a_smaller_image_serve_the_larger_one() -> None:
+    y, x = np.mgrid[:64, :96].astype(np.float32)
+    disc = (np.hypot(x - 48, y - 32) < 20).astype(np.float32)
+    rgb = np.stack([0.2 + 0.6 * disc, 0.5 - 0.3 * disc, 0.4 + 0 * disc], -1).astype(np.float32)
+    small = np.ascontiguousarray(rgb[::2, ::2])
+    large = Guide(small, 2).functions(np.ascontiguousarray(disc[::2, ::2])).resized(96, 64)(rgb)
+    assert large.shape == (64, 96)
+    assert np.abs(large - disc).mean() < 0.02
