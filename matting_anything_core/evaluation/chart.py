@@ -9,8 +9,10 @@ HUES = ("#2a9d8f", "#e76f51", "#457b9d", "#b5838d", "#e9c46a", "#8338ec")
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP, _RIGHT = 560, 300, 52, 40, 12, 12
 
 
-def line_chart(title: str, across: str, curves: Mapping[str, Sequence[float]], *, digits: int = 2) -> str:
-    """Curves by name over 0, 1, 2, …; `title` names what goes up, `across` what goes to the right.
+def line_chart(
+    title: str, across: str, curves: Mapping[str, Sequence[float]], *, first: int = 0, digits: int = 2
+) -> str:
+    """Curves by name over first, first + 1, …; `title` names what goes up, `across` what goes to the right.
 
     Each name keeps its colour by its place; the scale runs from the lowest to the highest value of all curves.
     """
@@ -33,7 +35,7 @@ def line_chart(title: str, across: str, curves: Mapping[str, Sequence[float]], *
         parts.append(f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>')
         parts.append(f'<text x="{_LEFT - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.{digits}f}</text>')
     for step in range(0, count, max(1, (count + 9) // 10)):
-        parts.append(f'<text x="{x(step):.1f}" y="{_HEIGHT - _BOTTOM + 18}" text-anchor="middle">{step}</text>')
+        parts.append(f'<text x="{x(step):.1f}" y="{_HEIGHT - _BOTTOM + 18}" text-anchor="middle">{first + step}</text>')
     middle = (_LEFT + _WIDTH - _RIGHT) / 2
     parts.append(f'<text x="{middle:.0f}" y="{_HEIGHT - 4}" text-anchor="middle">{escape(across)}</text>')
     for index, (name, curve) in enumerate(curves.items()):

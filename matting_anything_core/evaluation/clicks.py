@@ -185,7 +185,7 @@ def _levels(values: FloatArray, most: int = 8) -> list[float] | None:
 def iou_of(alpha: FloatArray, truth: Truth) -> float:
     """Intersection over union of alpha > 0.5 with the truth, over the pixels that count."""
     found = (alpha > 0.5) & truth.counted
-    return np.count_nonzero(found & truth.inside) / np.count_nonzero(found | truth.inside)
+    return float(np.count_nonzero(found & truth.inside) / np.count_nonzero(found | truth.inside))
 
 
 def mad_of(alpha: FloatArray, truth: Truth) -> float | None:

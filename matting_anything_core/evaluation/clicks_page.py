@@ -16,7 +16,7 @@ from .page import STYLE
 _STYLE = """
 .strip { overflow-x: auto; padding-bottom: 1rem; }
 .strip img { width: auto; max-width: none; }
-.steps { display: grid; font-size: 12px; opacity: .85; }
+.steps { display: grid; font-size: 12px; opacity: .85; width: 0; min-width: 100%; }
 .plus { color: #2a9d3f; } .minus { color: #d33; }
 """
 
@@ -48,12 +48,11 @@ def _charts(report: ClicksReport) -> str:
         return "<p>No object could be evaluated.</p>"
     # From nothing the curve starts with the first click: a zero before it would flatten all that matters.
     skipped = 1 if report.run.protocol.start == "nothing" else 0
-    across = "clicks after the first" if skipped else "clicks"
     curves = {system.name: system.iou[skipped:] for system in report.systems}
-    charts = [line_chart("mean IoU", across, curves, digits=3)]
+    charts = [line_chart("mean IoU", "clicks", curves, first=skipped, digits=3)]
     errors = {system.name: system.mad[skipped:] for system in report.systems if system.mad}
     if errors:
-        charts.append(line_chart("mean alpha error (MAD, 1e-3)", across, errors))
+        charts.append(line_chart("mean alpha error (MAD, 1e-3)", "clicks", errors, first=skipped))
     return f'<div class="row">{"".join(charts)}</div>'
 
 
@@ -114,4 +113,4 @@ def _captions(report: ClicksReport, course: Course) -> str:
             sign = '<span class="plus">+</span>' if click.label else '<span class="minus">&minus;</span>'
             text += f" {sign} {click.x},{click.y}"
         cells.append(f"<span>{text}</span>")
-    return f'<div class="steps" style="grid-template-columns:repeat({len(turns)},1fr)">{"".join(cells)}</div>'
+    return f'<div class="steps" style="grid-template-columns:repeat({len(turns)},minmax(0,1fr))">{"".join(cells)}</div>'
