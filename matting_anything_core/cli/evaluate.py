@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import evaluate_clicks
+from . import evaluate_clicks, evaluate_steadiness
 
 if TYPE_CHECKING:
     from ..evaluation.data import DataSet
@@ -83,6 +83,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         _add_arguments(one)
         one.set_defaults(run=run, benchmark=name)
     evaluate_clicks.add(measures)
+    evaluate_steadiness.add(measures)
     for one in measures.choices.values():
         one.add_argument("--verbose", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
@@ -111,7 +112,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--postprocess", action=argparse.BooleanOptionalAction, default=None,
                        help="with alpha guidance: keep nothing outside of the mask's bounds")
     group.add_argument("--instances", action=argparse.BooleanOptionalAction, default=None,
-                       help="measure IMQ (default: where the paper does)")
+                       help="measure IMQ (default: where the paper does; extra: evaluate)")
     group.add_argument("--reference", action="store_true",
                        help="matte and measure as the paper's released program does, mistakes included")
     group = parser.add_argument_group("the run")

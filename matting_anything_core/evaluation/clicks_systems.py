@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ..result import Matte
 from ..types import Box, Prompt
 from .clicks import ClickSystem, ImageArray, Turn
 from .data import DataError
@@ -21,7 +22,6 @@ from .systems import enlarge, grabcut_labels, load_model_system, scaled_box, shr
 
 if TYPE_CHECKING:
     from ..model import MattingAnything
-    from ..result import Matte
     from ..types import Embedding
     from .systems import ModelSystem
 
@@ -36,7 +36,10 @@ def corrected(
 
     matte: the one before, None when nothing was said yet. prompt: all that was said so far, this click included.
     """
-    [result] = model.matte(embedding, prompt)
+    if matte is not None and hasattr(matte, "corrected"):
+        result: Matte = matte.corrected(points=[point], labels=[label])
+    else:
+        [result] = model.matte(embedding, prompt)
     return result
 
 
@@ -60,7 +63,8 @@ class ModelClicks:
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {"system": "model", "model": self.name, "fingerprint": self.fingerprint, "mask_only": self.mask_only}
+        return {"system": "model", "model": self.name, "fingerprint": self.fingerprint, "mask_only": self.mask_only,
+                "goes_on": hasattr(Matte, "corrected")}
 
     def start(self, image: ImageArray, box: Box | None) -> Turn:
         embedding = self.model.embed(image)

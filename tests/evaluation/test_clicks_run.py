@@ -25,10 +25,11 @@ from matting_anything_core.evaluation.clicks_report import (
     falls_of,
     summarise_clicks,
 )
-from matting_anything_core.evaluation.clicks_runner import ClicksRun, evaluate_clicks, strip_name, tasks_of
+from matting_anything_core.evaluation.clicks_runner import ClicksRun, evaluate_clicks, strip_name
 from matting_anything_core.evaluation.clicks_systems import GrabCutClicks, ModelClicks
 from matting_anything_core.evaluation.data import DataError, read_alpha, read_benchmark
 from matting_anything_core.evaluation.journal import Journal
+from matting_anything_core.evaluation.tasks import tasks_of
 
 NASTY = "<img src=x onerror=alert(1)>|`*_"
 
