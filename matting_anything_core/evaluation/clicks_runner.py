@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .clicks import Click, ClicksProtocol, ClickSystem, Course, FloatArray, ImageArray, Truth, correct
-from .clicks_strip import Panel, has_panel, strip
+from .clicks_strip import has_panel, panel, strip
 from .data import DataSet
 from .tasks import Report, Task, file_name, measure_tasks
 from .thumbnails import save_jpeg
@@ -64,15 +64,15 @@ def evaluate_clicks(
     """
 
     def measure(task: Task, image: ImageArray, truth: Truth, system: ClickSystem, report: Report) -> dict[str, Any]:
-        panels: list[Panel] = []
+        panels: list[ImageArray] = []
 
         def watch(made: int, alpha: FloatArray, following: Click | None) -> None:
             if following is None or has_panel(made, protocol.clicks):
-                panels.append(Panel(alpha, following))
+                panels.append(panel(image, truth, alpha, following))
             report(made / (protocol.clicks + 1))
 
         course = correct(system, image, truth, protocol, watch)
-        save_jpeg(output / "strips" / strip_name(system.name, task.name), strip(image, truth, panels))
+        save_jpeg(output / "strips" / strip_name(system.name, task.name), strip(panels))
         return asdict(course)
 
     measured = measure_tasks(dataset, systems, asdict(protocol), output / RESULTS, measure, ignored=protocol.ignored,

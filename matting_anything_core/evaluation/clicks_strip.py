@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -18,38 +17,32 @@ MISSING, EXTRA = (255, 170, 60), (90, 180, 255)
 POSITIVE, NEGATIVE = (40, 200, 80), (230, 50, 50)
 
 
-@dataclass(frozen=True, eq=False)
-class Panel:
-    """What there was, and the click that came then (None: there was none)."""
-
-    alpha: FloatArray
-    following: Click | None
-
-
 def has_panel(made: int, clicks: int) -> bool:
     """Whether a strip of up to `clicks` clicks has a panel after so many: after all of the first ones. Besides these it
     has one for the end."""
     return made <= (clicks if clicks < MOST_PANELS else MOST_PANELS - 2)
 
 
-def strip(image: ImageArray, truth: Truth, panels: Sequence[Panel]) -> ImageArray:
-    """The panels side by side, uint8 h×w×3: the cut-out, its errors tinted, and the click that comes next."""
-    return np.concatenate([_drawn(image, truth, panel) for panel in panels], axis=1)
-
-
-def _drawn(image: ImageArray, truth: Truth, panel: Panel) -> ImageArray:
-    found = panel.alpha > 0.5
-    alpha = panel.alpha[..., None]
-    canvas = image * alpha + np.asarray(BACKDROP, np.float32) * (1 - alpha)
+def panel(image: ImageArray, truth: Truth, alpha: FloatArray, following: Click | None) -> ImageArray:
+    """One turn, small, uint8 h×w×3: the cut-out, its errors tinted, and the click that comes next."""
+    found = alpha > 0.5
+    small = shrink(image, PANEL_SIDE).astype(np.float32)
+    share = shrink(alpha, PANEL_SIDE)[..., None]
+    canvas = small * share + np.asarray(BACKDROP, np.float32) * (1 - share)
     for wrong, colour in ((truth.inside & ~found, MISSING), (found & ~truth.inside & truth.counted, EXTRA)):
-        canvas[wrong] = 0.4 * canvas[wrong] + 0.6 * np.asarray(colour, np.float32)
-    shrunk = shrink(canvas.astype(np.float32), PANEL_SIDE)
-    small = np.ascontiguousarray(np.clip(np.rint(shrunk), 0, 255).astype(np.uint8))
-    if panel.following is not None:
-        scale = small.shape[1] / image.shape[1]
-        centre = (int(panel.following.point[0] * scale), int(panel.following.point[1] * scale))
-        cv2.circle(small, centre, 6, (0, 0, 0), -1, cv2.LINE_AA)
-        cv2.circle(small, centre, 5, POSITIVE if panel.following.label else NEGATIVE, -1, cv2.LINE_AA)
+        tint = 0.6 * shrink(wrong.astype(np.float32), PANEL_SIDE)[..., None]
+        canvas = canvas * (1 - tint) + np.asarray(colour, np.float32) * tint
+    drawn: ImageArray = np.clip(np.rint(canvas), 0, 255).astype(np.uint8)
+    if following is not None:
+        scale = drawn.shape[1] / image.shape[1]
+        centre = (int(following.point[0] * scale), int(following.point[1] * scale))
+        cv2.circle(drawn, centre, 6, (0, 0, 0), -1, cv2.LINE_AA)
+        cv2.circle(drawn, centre, 5, POSITIVE if following.label else NEGATIVE, -1, cv2.LINE_AA)
     # A white line between the panels; their widths stay equal, so that captions can stand below them.
-    small[:, -1] = 255
-    return small
+    drawn[:, -1] = 255
+    return drawn
+
+
+def strip(panels: Sequence[ImageArray]) -> ImageArray:
+    """Panels side by side."""
+    return np.concatenate(panels, axis=1)
