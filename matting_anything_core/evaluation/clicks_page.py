@@ -49,7 +49,7 @@ def _charts(report: ClicksReport) -> str:
     # From nothing the curve starts with the first click: a zero before it would flatten all that matters.
     skipped = 1 if report.run.protocol.start == "nothing" else 0
     curves = {system.name: system.iou[skipped:] for system in report.systems}
-    charts = [line_chart("mean IoU", "clicks", curves, first=skipped, digits=3)]
+    charts = [line_chart("mean IoU", "clicks", curves, first=skipped, digits=4)]
     errors = {system.name: system.mad[skipped:] for system in report.systems if system.mad}
     if errors:
         charts.append(line_chart("mean alpha error (MAD, 1e-3)", "clicks", errors, first=skipped))
