@@ -113,7 +113,7 @@ def _mean_field(decoded: Array, rgb: Rgb) -> Array:
         for _ in range(STEPS - 1):
             values = OWN * own + NEIGHBORS * guide(_opinion(values))
         object_, background = _sigmoid(values - SETTLED), near * _sigmoid(-values - SETTLED)
-    last = guide.functions(_opinion(values)).resized(width, height)(_unit(rgb))
+    last = np.clip(guide.functions(_opinion(values)).resized(width, height)(_unit(rgb)), -1, 1)
     own = cv2.resize(own, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.asarray(OWN * own + NEIGHBORS * last, np.float32)
 
