@@ -33,6 +33,7 @@ from .errors import (
     PromptError,
     WeightsError,
 )
+from .threads import guard_forks
 from .types import Embedding, Prompt
 
 if TYPE_CHECKING:
@@ -62,10 +63,16 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(f".{_LAZY[name]}", __name__), name)
+    from .startup import loading
+
+    with loading("torch"):
+        value = getattr(import_module(f".{_LAZY[name]}", __name__), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+guard_forks()

@@ -64,7 +64,7 @@ class Guide:
 
 
 def _sum(x: Array, radius: int) -> Array:
-    import cv2
+    from .opencv import cv2
 
     side = (2 * radius + 1, 2 * radius + 1)
     return cv2.boxFilter(x, cv2.CV_32F, side, normalize=False, borderType=cv2.BORDER_CONSTANT)

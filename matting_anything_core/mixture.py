@@ -25,8 +25,9 @@ class Gaussian(NamedTuple):
 
 def fitted(colours: np.ndarray[Any, Any]) -> list[Gaussian]:
     """The mixture of colours N×3 in 0..255; N of at least one. The same colours give the same mixture."""
-    import cv2
     import numpy as np
+
+    from .opencv import cv2
 
     if len(colours) > SAMPLES:
         colours = colours[np.random.default_rng(0).integers(len(colours), size=SAMPLES)]

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from . import detail, refine
 from .defaults import Defaults
-from .device import autocast, in_chunks, resolve_device, resolve_dtype
+from .device import autocast, in_chunks, on_its_device, resolve_device, resolve_dtype, working
 from .errors import PromptError
 from .geometry import Fit, Window, fit_picture, resize_window, source_window, to_square
 from .image import Image, read_image
@@ -31,6 +31,7 @@ from .networks.sam import Sam, build_sam, load_state
 from .prompting import checked, ended_at_box, groups, mask_logits, united, within
 from .result import Matte
 from .snap import snapped
+from .threads import check_threads
 from .types import Embedding, Guidance, ImageInput, ProgressCallback, Prompt, PromptInput, Sides, prompts_of
 
 if TYPE_CHECKING:
@@ -58,13 +59,15 @@ class MattingAnything:
         matte_square: int | None = None,
         name: str = "custom",
         defaults: Defaults | None = None,
+        threads: int | None = None,
     ) -> None:
         """Take networks as they are; both are moved to the device, and m2m is folded into its inference form.
 
         matte_square: side of the square that Mask-to-Matte works in, a multiple of 16; the encoder's own when left
-        out. When it is larger, the features are enlarged bilinearly.
+        out. When it is larger, the features are enlarged bilinearly. threads: as for `load_model`.
         """
         self.device = resolve_device(device)
+        self.threads = check_threads(threads)
         self.dtype = resolve_dtype(dtype, self.device)
         self.name = name
         self.defaults = Defaults() if defaults is None else defaults
@@ -76,17 +79,19 @@ class MattingAnything:
 
     @classmethod
     def from_checkpoint(
-        cls, checkpoint: Checkpoint, *, device: str | torch.device = "auto", dtype: str | torch.dtype = "auto"
+        cls, checkpoint: Checkpoint, *, device: str | torch.device = "auto", dtype: str | torch.dtype = "auto",
+        threads: int | None = None,
     ) -> MattingAnything:
-        """Build the networks on the meta device and put the checkpoint's (memory-mapped) tensors in place."""
-        with torch.device("meta"):
-            sam = build_sam(checkpoint.architecture, checkpoint.square)
-            m2m = MaskToMatte().eval()
-        load_state(sam, checkpoint.sam, f"the SAM weights of {checkpoint.metadata.get('file', 'the checkpoint')}")
-        load_state(m2m, checkpoint.m2m, f"the Mask-to-Matte weights of {checkpoint.metadata.get('file', 'it')}")
-        return cls(sam, m2m, device=device, dtype=dtype, matte_square=checkpoint.matte_square,
-                   name=checkpoint.architecture,
-                   defaults=Defaults.of(checkpoint.architecture, checkpoint.metadata))
+        """Build the networks on the meta device and put the checkpoint's tensors in place."""
+        with working(resolve_device(device), f"loading {checkpoint.architecture}", threads=threads):
+            with torch.device("meta"):
+                sam = build_sam(checkpoint.architecture, checkpoint.square)
+                m2m = MaskToMatte().eval()
+            load_state(sam, checkpoint.sam, f"the SAM weights of {checkpoint.metadata.get('file', 'the checkpoint')}")
+            load_state(m2m, checkpoint.m2m, f"the Mask-to-Matte weights of {checkpoint.metadata.get('file', 'it')}")
+            return cls(sam, m2m, device=device, dtype=dtype, matte_square=checkpoint.matte_square,
+                       name=checkpoint.architecture, threads=threads,
+                       defaults=Defaults.of(checkpoint.architecture, checkpoint.metadata))
 
     @property
     def square(self) -> int:
@@ -109,6 +114,7 @@ class MattingAnything:
         moved._m2m = self._m2m.to(moved.device, moved.dtype)
         return moved
 
+    @on_its_device("encoding the picture")
     @torch.inference_mode()
     def embed(self, image: ImageInput, *, progress: ProgressCallback | None = None) -> Embedding:
         """Encode a picture (anything `read_image` takes), once for any number of prompts.
@@ -129,6 +135,7 @@ class MattingAnything:
         report("encode", 1.0)
         return Embedding(image=picture, features=features.float(), pixels=pixels, model=self.fingerprint)
 
+    @on_its_device("matting")
     @torch.inference_mode()
     def matte(
         self,
@@ -173,6 +180,7 @@ class MattingAnything:
                 mattes[index] = self._closer(embedding.image, ready[index], *part, modes, step)
         return [mattes[index] for index in range(len(ready))]
 
+    @on_its_device("matting")
     @torch.inference_mode()
     def matte_together(
         self,

@@ -59,10 +59,11 @@ def snapped(logits: Tensor, rgb: np.ndarray[Any, Any], fit: Fit, *, whole: bool 
     size. An object without an outline inside of the picture (nothing, or all of it) stays as it is, and so does what
     is farther than AROUND from the object. The same input gives the same output.
     """
-    import cv2
     import numpy as np
     import torch
     from torch.nn import functional as F
+
+    from .opencv import cv2
 
     height, width = fit.scaled
     square = F.interpolate(logits.unsqueeze(0), (fit.square, fit.square), mode="bilinear", align_corners=False)[0]
@@ -97,8 +98,9 @@ def snapped(logits: Tensor, rgb: np.ndarray[Any, Any], fit: Fit, *, whole: bool 
 
 def _crumbs(there: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Which pixels of what is there lie in pieces that are small beside the largest one: H×W bool."""
-    import cv2
     import numpy as np
+
+    from .opencv import cv2
 
     _, pieces, stats, _ = cv2.connectedComponentsWithStats(there.astype(np.uint8), connectivity=8)
     areas = stats[1:, cv2.CC_STAT_AREA]

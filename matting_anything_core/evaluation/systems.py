@@ -16,11 +16,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import MissingExtraError, NothingFoundError, PromptError
+from ..opencv import cv2
 from ..types import Guidance, Prompt, Sides
 from .data import PICTURE_SUFFIXES, DataError, Sample, read_alpha
 
