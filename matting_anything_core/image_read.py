@@ -227,8 +227,13 @@ def _deep(image: PIL.Image.Image, data: bytes, name: str, orientation: int) -> A
         deep = image.format == "TIFF" and isinstance(bits, tuple) and set(bits) == {16}
     if not deep or image.mode not in ("RGB", "RGBA", "LA"):
         return None
-    from .opencv import cv2
-
+    try:
+        import cv2
+    except ImportError as error:  # OpenCV's desktop build on a machine without libGL
+        raise ImageError(
+            f"{name} has colours of 16 bits, for which OpenCV is needed, and that cannot be imported here ({error}); "
+            "install opencv-python-headless, or save the picture with 8 bits"
+        ) from error
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
