@@ -27,7 +27,7 @@ def fitted(colours: np.ndarray[Any, Any]) -> list[Gaussian]:
     """The mixture of colours N×3 in 0..255; N of at least one. The same colours give the same mixture."""
     import numpy as np
 
-    from .opencv import cv2
+    from .opencv import cv2, seeded
 
     if len(colours) > SAMPLES:
         colours = colours[np.random.default_rng(0).integers(len(colours), size=SAMPLES)]
@@ -35,9 +35,9 @@ def fitted(colours: np.ndarray[Any, Any]) -> list[Gaussian]:
     count = min(PARTS, len(colours))
     if len(colours) == 1:  # which OpenCV would take for three values, not for a colour
         colours = np.repeat(colours, 2, axis=0)
-    cv2.setRNGSeed(0)  # k-means starts from a random guess
     stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_MAX_ITER, 10, 1.0)
-    _, labels, _ = cv2.kmeans(colours, count, np.empty(0, np.int32), stop, 1, cv2.KMEANS_PP_CENTERS)
+    # k-means starts from a random guess.
+    _, labels, _ = seeded(lambda: cv2.kmeans(colours, count, np.empty(0, np.int32), stop, 1, cv2.KMEANS_PP_CENTERS))
     result = []
     for index in range(count):
         part = colours[labels.ravel() == index]

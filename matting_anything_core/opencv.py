@@ -7,8 +7,14 @@ before any work is done.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
 from .errors import MissingExtraError
 from .memory import is_out_of_memory
+
+T = TypeVar("T")
 
 
 def _advice(error: ImportError) -> str:
@@ -37,4 +43,17 @@ except AttributeError as _error:  # of numpy, when cv2 was built for another one
         f"OpenCV (cv2) cannot be loaded here: {_error}. It was built for another numpy than the one installed: "
         "pip install --upgrade opencv-python numpy") from _error
 
-__all__ = ["cv2"]
+__all__ = ["cv2", "seeded"]
+
+
+def seeded(work: Callable[[], T]) -> T:
+    """Do work that draws from OpenCV's random numbers (k-means, GrabCut): the same result every time.
+
+    Each thread has a generator of its own, so the work is done in a fresh one, and the caller's goes on as it was.
+    """
+    def begin() -> T:
+        cv2.setRNGSeed(0)
+        return work()
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(begin).result()

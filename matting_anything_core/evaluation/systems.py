@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import MissingExtraError, NothingFoundError, PromptError
-from ..opencv import cv2
+from ..opencv import cv2, seeded
 from ..types import Guidance, Prompt, Sides
 from .data import PICTURE_SUFFIXES, DataError, Sample, read_alpha
 
@@ -279,12 +279,11 @@ def grabcut_mask(image: ImageArray, box: tuple[int, int, int, int], iterations: 
         mask[[0, -1], :] = mask[:, [0, -1]] = cv2.GC_BGD
     if not (mask == cv2.GC_PR_FGD).any():
         return np.zeros(image.shape[:2], np.bool_)
-    cv2.setRNGSeed(0)  # its k-means draws from OpenCV's generator: the same picture shall give the same mask
     background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
     bgr = np.ascontiguousarray(image[..., ::-1])
     try:
-        # The rectangle is not looked at in this mode.
-        cv2.grabCut(bgr, mask, (0, 0, 1, 1), background, foreground, iterations, cv2.GC_INIT_WITH_MASK)
+        # The rectangle is not looked at in this mode. Its k-means draws random numbers.
+        seeded(lambda: cv2.grabCut(bgr, mask, (0, 0, 1, 1), background, foreground, iterations, cv2.GC_INIT_WITH_MASK))
     except cv2.error as error:  # a picture of one colour leaves one of its colour models empty
         warnings.warn(f"GrabCut failed ({error.err}); its matte is empty", stacklevel=2)
         return np.zeros(image.shape[:2], np.bool_)

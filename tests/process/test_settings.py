@@ -115,13 +115,14 @@ def test_a_model_loads_under_the_programs_settings(name):
 def test_nothing_of_the_programs_is_changed():
     """Random states, flags, threads, the environment: all as before."""
     torch.manual_seed(5)
-    np.random.seed(6)
+    np.random.seed(6)  # noqa: NPY002 - programs do
     random.seed(7)
     cv2.setRNGSeed(8)
 
     def state():
         return {
-            "torch": torch.get_rng_state().tolist(), "numpy": repr(np.random.get_state()), "random": random.getstate(),
+            "torch": torch.get_rng_state().tolist(), "random": random.getstate(),
+            "numpy": repr(np.random.get_state()),  # noqa: NPY002
             "dtype": torch.get_default_dtype(), "grad": torch.is_grad_enabled(), "threads": torch.get_num_threads(),
             "deterministic": torch.are_deterministic_algorithms_enabled(), "autocast": torch.is_autocast_enabled("cpu"),
             "inference": torch.is_inference_mode_enabled(), "precision": torch.get_float32_matmul_precision(),
