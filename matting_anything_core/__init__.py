@@ -36,6 +36,7 @@ from .errors import (
 from .options import MatteOptions
 from .pipeline.embedding import Embedding
 from .strokes import Stroke
+from .threads import guard_forks
 from .types import Prompt
 
 if TYPE_CHECKING:
@@ -66,10 +67,16 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(f".{_LAZY[name]}", __name__), name)
+    from .startup import loading
+
+    with loading("torch"):
+        value = getattr(import_module(f".{_LAZY[name]}", __name__), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+guard_forks()

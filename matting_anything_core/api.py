@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, overload
 
+from . import torch_first as torch_first
 from .errors import PromptError
 from .image import Image, read_image
+from .kept import Kept
 from .model import MattingAnything
 from .options import MatteOptions, OptionKeywords
 from .pipeline.embedding import Embedding
@@ -33,35 +34,50 @@ def load_model(
     sam: str | os.PathLike[str] | None = None,
     m2m: str | os.PathLike[str] | None = None,
     folders: Sequence[str | os.PathLike[str]] = (),
+    threads: int | None = None,
 ) -> MattingAnything:
-    """Load a model; it can be kept for any number of pictures and shared between threads.
+    """Load a model; it can be kept for any number of pictures, and shared between threads and, on the CPU, with
+    processes that are forked later.
 
     model: lite (comes with the package), vit_b, vit_l, vit_h (fetched by `matting-anything weights fetch NAME`), or the
     path of a .safetensors file. sam, m2m: files to take the two networks of vit_* from instead of the cache folder.
     folders: where else to look for weights by name (a host's model folders), as fetched or as published.
     device: auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:1, mps. dtype: auto, float32, float16, bfloat16; auto is
     half precision (autocast) on CUDA and float32 elsewhere.
+    threads: how many the CPU computes with, in the calling thread only; left out, as many as torch would, or fewer in
+    a container with a smaller share of the cores. Results on the CPU may differ in their last bits between numbers.
 
-    Raises WeightsError when weights are missing or damaged (nothing is downloaded), DeviceError for an absent device.
+    Raises WeightsError when weights are missing or damaged (nothing is downloaded), DeviceError for an absent device
+    and when memory does not suffice, MissingExtraError when OpenCV cannot be loaded here.
     """
+    from . import opencv as opencv  # says what to install before anything else is done
+    from .device import resolve_device, working
+    from .threads import check_threads
     from .weights.store import open_checkpoint
 
-    checkpoint = open_checkpoint(model, sam=sam, m2m=m2m, folders=folders)
-    return MattingAnything.from_checkpoint(checkpoint, device=device, dtype=dtype)
+    check_threads(threads)
+    with working(resolve_device(device), f"loading {model}", threads=threads):
+        checkpoint = open_checkpoint(model, sam=sam, m2m=m2m, folders=folders)
+        return MattingAnything.from_checkpoint(checkpoint, device=device, dtype=dtype, threads=threads)
 
 
-@lru_cache(maxsize=1)
+_MODEL: Kept[MattingAnything] = Kept()
+"""The model of the last call of `matte`: the one thing this library keeps by itself …"""
+_DETECTOR: Kept[Grounding] = Kept()
+"""… and the detector of the last call with words, kept like it."""
+
+
 def _kept(model: str, device: str) -> MattingAnything:
-    """The model of the last call of `matte`: the one thing this library keeps by itself."""
-    return load_model(model, device=device)
+    from .weights.store import files_behind
+
+    return _MODEL.get((model, device), files_behind(model), lambda: load_model(model, device=device))
 
 
-@lru_cache(maxsize=1)
 def _kept_grounding(name: str, device: str) -> Grounding:
-    """The detector of the last call with words, kept like the model."""
     from .grounding import load_grounding
+    from .grounding.load import files_of
 
-    return load_grounding(name, device=device)
+    return _DETECTOR.get((name, device), files_of(name), lambda: load_grounding(name, device=device))
 
 
 @dataclass(frozen=True)
@@ -133,7 +149,8 @@ def matte(
     options : MatteOptions, optional
         How the matte is made; its fields may be given as keywords as well (`guidance="alpha"`).
     model
-        A name or path for `load_model`, which keeps the last one, or a loaded model.
+        A name or path for `load_model`, or a loaded model. The last one that was named is kept, until its file changes
+        or another one is named.
     device
         As for `load_model`; not used for a loaded model.
     words : Words
@@ -205,6 +222,8 @@ def _mattes(
     everything: bool = False,
     most: int | None = None,
 ) -> list[Matte]:
+    from . import opencv as opencv  # before the long work
+
     picture = image.image if isinstance(image, Embedding) else read_image(image)
     found: list[Grounded] | None = None
     if any(prompt.text is not None for prompt in prompts):

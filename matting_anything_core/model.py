@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .device import autocast, in_chunks, resolve_device, resolve_dtype
+from .device import autocast, in_chunks, on_its_device, resolve_device, resolve_dtype, working
 from .errors import PromptError
 from .geometry import Fit, Window, fit_picture, to_square
 from .image import Image, ImageInput, read_image
@@ -47,6 +47,7 @@ from .pipeline.prompting import (
 )
 from .pipeline.seeds import Seeds, held, seeds_of, shrunk
 from .result import Matte, Source
+from .threads import check_threads
 from .types import ProgressCallback, Prompt, PromptInput, prompts_of
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class MattingAnything:
         matte_square: int | None = None,
         name: str = "custom",
         defaults: Defaults | None = None,
+        threads: int | None = None,
     ) -> None:
         """Take networks as they are; both are moved to the device, and m2m is folded into its inference form.
 
@@ -86,8 +88,11 @@ class MattingAnything:
             What the model is called.
         defaults : Defaults, optional
             What it does where the caller leaves the choice.
+        threads : int, optional
+            As for `load_model`.
         """
         self.device = resolve_device(device)
+        self.threads = check_threads(threads)
         self.dtype = resolve_dtype(dtype, self.device)
         self.name = name
         self.defaults = Defaults() if defaults is None else defaults
@@ -99,17 +104,19 @@ class MattingAnything:
 
     @classmethod
     def from_checkpoint(
-        cls, checkpoint: Checkpoint, *, device: str | torch.device = "auto", dtype: str | torch.dtype = "auto"
+        cls, checkpoint: Checkpoint, *, device: str | torch.device = "auto", dtype: str | torch.dtype = "auto",
+        threads: int | None = None,
     ) -> MattingAnything:
-        """Build the networks on the meta device and put the checkpoint's (memory-mapped) tensors in place."""
-        with torch.device("meta"):
-            sam = build_sam(checkpoint.architecture, checkpoint.square)
-            m2m = MaskToMatte().eval()
-        load_state(sam, checkpoint.sam, f"the SAM weights of {checkpoint.metadata.get('file', 'the checkpoint')}")
-        load_state(m2m, checkpoint.m2m, f"the Mask-to-Matte weights of {checkpoint.metadata.get('file', 'it')}")
-        return cls(sam, m2m, device=device, dtype=dtype, matte_square=checkpoint.matte_square,
-                   name=checkpoint.architecture,
-                   defaults=_defaults(BACKBONES[checkpoint.architecture].defaults, checkpoint.metadata))
+        """Build the networks on the meta device and put the checkpoint's tensors in place."""
+        with working(resolve_device(device), f"loading {checkpoint.architecture}", threads=threads):
+            with torch.device("meta"):
+                sam = build_sam(checkpoint.architecture, checkpoint.square)
+                m2m = MaskToMatte().eval()
+            load_state(sam, checkpoint.sam, f"the SAM weights of {checkpoint.metadata.get('file', 'the checkpoint')}")
+            load_state(m2m, checkpoint.m2m, f"the Mask-to-Matte weights of {checkpoint.metadata.get('file', 'it')}")
+            return cls(sam, m2m, device=device, dtype=dtype, matte_square=checkpoint.matte_square,
+                       name=checkpoint.architecture, threads=threads,
+                       defaults=_defaults(BACKBONES[checkpoint.architecture].defaults, checkpoint.metadata))
 
     @property
     def square(self) -> int:
@@ -134,6 +141,7 @@ class MattingAnything:
 
     # --- the whole way ------------------------------------------------------------------------------------------
 
+    @on_its_device("encoding the image")
     def embed(self, image: ImageInput, *, progress: ProgressCallback | None = None) -> Embedding:
         """Take in an image, once for any number of prompts.
 
@@ -162,6 +170,8 @@ class MattingAnything:
         report("encode", 1.0)
         return embedding
 
+    @on_its_device("matting")
+    @torch.inference_mode()
     def matte(
         self,
         embedding: Embedding,
@@ -207,6 +217,8 @@ class MattingAnything:
                 found[index] = self._finished(embedding, view, asked[index], mask, how, step)
         return [found[index] for index in range(len(asked))]
 
+    @on_its_device("matting")
+    @torch.inference_mode()
     def matte_together(
         self,
         embedding: Embedding,
@@ -268,6 +280,7 @@ class MattingAnything:
         crop = None if extent is None else crop_for(extent, image.height, image.width)
         return whole if crop is None else crop
 
+    @on_its_device("encoding the image")
     @torch.inference_mode()
     def view(
         self, embedding: Embedding, window: Window | None = None, *, progress: ProgressCallback | None = None
@@ -517,7 +530,7 @@ def _around(changed: np.ndarray[Any, np.dtype[np.bool_]], fit: Fit) -> Window:
 def _weight(changed: np.ndarray[Any, np.dtype[np.bool_]], fit: Fit) -> np.ndarray[Any, np.dtype[np.float32]]:
     """How much of the new alpha counts, H×W in 0..1 in a view's pixels: all of it where the mask changed and about
     there, nothing elsewhere."""
-    import cv2
+    from .opencv import cv2
 
     if not changed.any():
         return np.zeros((fit.height, fit.width), np.float32)

@@ -74,8 +74,9 @@ class Stroke:
 
 def draw(strokes: Sequence[Stroke], height: int, width: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """The pixels of an image of height × width that strokes cover, H×W bool; parts outside of it are left out."""
-    import cv2
     import numpy as np
+
+    from .opencv import cv2
 
     covered = np.zeros((height, width), np.uint8)
     bits = 4  # OpenCV takes coordinates in sixteenths of a pixel, and pixel centres are whole numbers there

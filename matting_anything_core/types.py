@@ -131,7 +131,7 @@ def _strokes(value: Any, name: str) -> tuple[Stroke, ...] | np.ndarray[Any, Any]
         mask = _array(value, name)
         return _binary(mask) if mask.any() else None
     if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
-        raise PromptError(f"{name} was given as {value!r:.80}; expected strokes [Stroke(points=[(x, y), …], width=5), …] "
+        raise PromptError(f"{name} was given as {value!r:.80}; expected strokes [Stroke(points=…, width=5), …] "
                           "or a mask of the image's size")
     return tuple(Stroke.of(item) for item in value) or None
 

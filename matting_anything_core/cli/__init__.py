@@ -38,9 +38,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 when it did what was asked, 2 with one line on standard error when it could not."""
+    from ..startup import command_memory
+    from ..threads import gentle_start
+
     args = build_parser().parse_args(argv)
     try:
-        return int(args.run(args))
+        with gentle_start(), command_memory():
+            return int(args.run(args))
     except MattingError as error:
         if args.verbose:
             traceback.print_exc()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 
+from ..opencv import cv2
 from .clicks import Click, FloatArray, ImageArray, Truth
 from .thumbnails import BACKDROP, shrink
 

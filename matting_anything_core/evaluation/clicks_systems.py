@@ -10,10 +10,10 @@ import warnings
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ..opencv import cv2
 from ..types import Box, Prompt
 from .clicks import ClickSystem, ImageArray, Turn
 from .data import DataError

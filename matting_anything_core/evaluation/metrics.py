@@ -22,11 +22,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import MissingExtraError
+from ..opencv import cv2
 
 Array = npt.NDArray[Any]
 FloatArray = npt.NDArray[np.float32]

@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 
 from ..errors import PromptError
+from ..opencv import cv2
 from ..types import Box, Prompt
 from .clicks import BoolArray, FloatArray, ImageArray, Truth, iou_of
 from .data import DataError, DataSet

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import MissingExtraError, NothingFoundError, PromptError
+from ..opencv import cv2, seeded
 from ..options import Guidance, Sides
 from ..types import Box, Prompt
 from .data import PICTURE_SUFFIXES, DataError, Sample, read_alpha
@@ -297,12 +297,10 @@ def grabcut_mask(image: ImageArray, box: tuple[int, int, int, int], iterations: 
 def grabcut_labels(image: ImageArray, labels: npt.NDArray[np.uint8], iterations: int) -> npt.NDArray[np.uint8]:
     """cv2.grabCut's labels (GC_BGD, GC_FGD, GC_PR_BGD, GC_PR_FGD), H×W uint8, grown from such ones; the input is left
     as it is. Raises cv2.error when there is nothing to learn foreground or background from."""
-    cut = labels.copy()
-    cv2.setRNGSeed(0)  # its k-means draws from OpenCV's generator: the same picture shall give the same mask
+    cut, bgr = labels.copy(), np.ascontiguousarray(image[..., ::-1])
     background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
-    # The rectangle is not looked at in this mode.
-    cv2.grabCut(np.ascontiguousarray(image[..., ::-1]), cut, (0, 0, 1, 1), background, foreground, iterations,
-                cv2.GC_INIT_WITH_MASK)
+    # The rectangle is not looked at in this mode. Its k-means draws random numbers.
+    seeded(lambda: cv2.grabCut(bgr, cut, (0, 0, 1, 1), background, foreground, iterations, cv2.GC_INIT_WITH_MASK))
     return cut
 
 

@@ -25,8 +25,9 @@ class Colors:
 
     def __init__(self, rgb: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
         """rgb: H×W×3 uint8."""
-        import cv2
         import numpy as np
+
+        from ..opencv import cv2
 
         lab = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2LAB).astype(np.int32) * BINS >> 8
         self._bins = (lab[..., 0] * BINS + lab[..., 1]) * BINS + lab[..., 2]

@@ -104,8 +104,9 @@ class Around(NamedTuple):
 
 def region_of(scene: Scene, seed: Bools, mark: int) -> tuple[Bools, tuple[slice, slice]]:
     """The pixels that change sides with a seed, and the part of the image in which they are."""
-    import cv2
     import numpy as np
+
+    from ..opencv import cv2
 
     seen = look_around(scene, seed, mark)
     logits = decide(seen.features) - np.float32(np.log(THRESHOLD / (1 - THRESHOLD)))
@@ -118,8 +119,9 @@ def region_of(scene: Scene, seed: Bools, mark: int) -> tuple[Bools, tuple[slice,
 
 def look_around(scene: Scene, seed: Bools, mark: int) -> Around:
     """The features of the pixels around a seed that is on the wrong side of the mask."""
-    import cv2
     import numpy as np
+
+    from ..opencv import cv2
 
     height, width = scene.values.shape
     open_ = (scene.values > 0) != (mark == KEEP)
@@ -177,8 +179,9 @@ def _distance(lab: Array, weight: Array) -> Array:
 
 def _at_half(guide: Guide, values: Array) -> Array:
     """A map filtered at half of its size."""
-    import cv2
     import numpy as np
+
+    from ..opencv import cv2
 
     height, width = guide.rgb.shape[:2]
     small = cv2.resize(values.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
@@ -187,8 +190,9 @@ def _at_half(guide: Guide, values: Array) -> Array:
 
 def _carried(guide: Guide, seed: Array, times: int = 3) -> Array:
     """How far a seed's weight is carried along like colours."""
-    import cv2
     import numpy as np
+
+    from ..opencv import cv2
 
     height, width = guide.rgb.shape[:2]
     small = cv2.resize(seed.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
@@ -201,8 +205,9 @@ def _carried(guide: Guide, seed: Array, times: int = 3) -> Array:
 
 def _smooth(logits: Array, rgb: Rgb) -> Array:
     """Logits in agreement with their neighbours of like colour: a mean field, at half of the size."""
-    import cv2
     import numpy as np
+
+    from ..opencv import cv2
 
     half = max(rgb.shape[1] // 2, 1), max(rgb.shape[0] // 2, 1)
     guide = Guide(cv2.resize(rgb, half, interpolation=cv2.INTER_AREA).astype(np.float32) / 255, 3)

@@ -27,14 +27,14 @@ class Linear(NamedTuple):
 
     def __call__(self, rgb: Array) -> Array:
         """Its values for an image H×W×3 in 0..1."""
-        import cv2
+        from ..opencv import cv2
 
         red, green, blue = cv2.split(rgb)
         return self.red * red + self.green * green + self.blue * blue + self.offset
 
     def resized(self, width: int, height: int) -> Linear:
         """The functions of an image of another size, bilinear (He and Sun, "Fast Guided Filter", 2015)."""
-        import cv2
+        from ..opencv import cv2
 
         return Linear(*(cv2.resize(part, (width, height), interpolation=cv2.INTER_LINEAR) for part in self))
 
@@ -44,8 +44,9 @@ class Guide:
 
     def __init__(self, rgb: Array, radius: int) -> None:
         """rgb: H×W×3 float32 in 0..1; a neighbourhood is (2 radius + 1)² pixels."""
-        import cv2
         import numpy as np
+
+        from ..opencv import cv2
 
         self.rgb, self._side = rgb, (2 * radius + 1, 2 * radius + 1)
         self._per_pixel = 1 / self._sum(np.ones(rgb.shape[:2], np.float32))  # fewer pixels at the image's edges
@@ -62,7 +63,7 @@ class Guide:
 
     def functions(self, values: Array) -> Linear:
         """A map H×W float32 -> the linear function of every pixel."""
-        import cv2
+        from ..opencv import cv2
 
         mean = self._means(cv2.merge([*(colour * values for colour in self._colours), values]))
         r, g, b = (mean[i] - self._mean[i] * mean[3] for i in range(3))
@@ -77,11 +78,11 @@ class Guide:
 
     def _means(self, x: Array) -> list[Array]:
         """The planes of x (H×W×C), averaged over those pixels around each that lie inside of the image."""
-        import cv2
+        from ..opencv import cv2
 
         return [plane * self._per_pixel for plane in cv2.split(self._sum(x))]
 
     def _sum(self, x: Array) -> Array:
-        import cv2
+        from ..opencv import cv2
 
         return cv2.boxFilter(x, cv2.CV_32F, self._side, normalize=False, borderType=cv2.BORDER_CONSTANT)

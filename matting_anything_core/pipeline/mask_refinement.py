@@ -94,8 +94,9 @@ def refine_mask(logits: Tensor, rgb: Rgb, fit: Fit, *, whole: bool = False) -> T
 
 def _mean_field(decoded: Array, rgb: Rgb) -> Array:
     """The decoder's logits h×w and the colours h×w×3 -> logits h×w."""
-    import cv2
     import numpy as np
+
+    from ..opencv import cv2
 
     height, width = decoded.shape
     half = max(width // 2, 1), max(height // 2, 1)
@@ -138,8 +139,9 @@ def _unit(rgb: Rgb) -> Array:
 
 def _small_components(there: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Which pixels of what is there lie in components that are small beside the largest one: H×W bool."""
-    import cv2
     import numpy as np
+
+    from ..opencv import cv2
 
     _, labels, stats, _ = cv2.connectedComponentsWithStats(there.astype(np.uint8), connectivity=8)
     areas = stats[1:, cv2.CC_STAT_AREA]

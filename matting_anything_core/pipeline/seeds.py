@@ -127,8 +127,9 @@ def _split(marks: Marks, new: tuple[int, int, int], old: tuple[int, int, int], r
 
 def groups(marks: Marks) -> Iterator[tuple[int, np.ndarray[Any, np.dtype[np.bool_]]]]:
     """The connected groups of seeds, kept ones first: (KEEP or DROP, H×W bool)."""
-    import cv2
     import numpy as np
+
+    from ..opencv import cv2
 
     for mark in (KEEP, DROP):
         count, pieces = cv2.connectedComponents((marks == mark).astype(np.uint8), connectivity=8)
@@ -139,8 +140,9 @@ def groups(marks: Marks) -> Iterator[tuple[int, np.ndarray[Any, np.dtype[np.bool
 def points_on(prompt: Prompt, window: Window, most: int = 3) -> list[tuple[tuple[float, float], int]]:
     """A few points that stand for a prompt's strokes in a part of the image, for a network that takes points only:
     ((x, y), label) in the part's pixels, on each connected stroke the deepest ones."""
-    import cv2
     import numpy as np
+
+    from ..opencv import cv2
 
     found = []
     for strokes, label in ((prompt.keep, 1), (prompt.drop, 0)):
@@ -164,8 +166,9 @@ def points_on(prompt: Prompt, window: Window, most: int = 3) -> list[tuple[tuple
 
 def shrunk(seeds: Seeds, window: Window, size: tuple[int, int]) -> Marks:
     """The seeds of a part of the image at another size (h, w): a pixel has the mark that covers most of it, if any."""
-    import cv2
     import numpy as np
+
+    from ..opencv import cv2
 
     if seeds.marks is None:
         return np.zeros(size, np.int8)

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -16,6 +15,7 @@ from torch.nn import functional as F
 from ..geometry import Fit, fit_picture
 from ..networks.m2m import MaskToMatte
 from ..networks.sam import Sam
+from ..opencv import cv2
 from ..pipeline.mask_refinement import refine_mask
 from ..pipeline.prompting import clip_to_box
 from ..types import Prompt
