@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from .boxes import concern
 from .errors import MissingExtraError, PromptError
 from .geometry import Fit, Window, check_point, clip_box, fit_picture, mask_bounds
 from .types import Prompt
@@ -27,7 +29,7 @@ def checked(prompt: Prompt, height: int, width: int) -> Prompt:
     """The prompt as it is used on a picture of height × width: its box clipped, one put around a mask without one.
 
     Raises PromptError for a box or point outside of the picture and a mask of another size, MissingExtraError for
-    words.
+    words. Warns (module `warnings`) of a box with next to nothing in it.
     """
     if prompt.text is not None:
         raise MissingExtraError(
@@ -42,7 +44,13 @@ def checked(prompt: Prompt, height: int, width: int) -> Prompt:
             raise PromptError(f"the mask is {prompt.mask.shape[1]} x {prompt.mask.shape[0]} pixels, the picture "
                               f"{width} x {height}; expected a mask of the picture's size")
         box = mask_bounds(prompt.mask) if box is None else box
-    return prompt if box is None else replace(prompt, box=clip_box(box, height, width))
+    if box is None:
+        return prompt
+    box = clip_box(box, height, width)
+    doubt = concern(prompt.box and box, width, height)
+    if doubt:
+        warnings.warn(doubt, UserWarning, stacklevel=2)
+    return replace(prompt, box=box)
 
 
 def as_mask(picture: Image) -> np.ndarray[Any, Any]:
