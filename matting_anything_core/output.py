@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Literal
 
+from .adjust import Adjustment, adjusted, cropped, premultiplied
 from .image import Image, output_format, write_image
 from .image_arrays import quantise
 
@@ -22,6 +23,8 @@ def write_output(
     *,
     background: ImageInput | tuple[int, int, int] = (255, 255, 255),
     bits: int | None = None,
+    quality: int | None = None,
+    adjustment: Adjustment | None = None,
 ) -> None:
     """Write one picture file of a matte; the suffix says the format, and it is written whole or not at all.
 
@@ -29,15 +32,21 @@ def write_output(
     object's colours, opaque) or `composite` (on `background`: a colour 0..255 or a picture). bits: 8, 16, or None for
     those of the picture, or 8 where the format holds no more. Raises ImageError for what the format cannot hold and
     for what cannot be written.
+    quality: 1..100 for JPEG and lossy WebP, see `encode_image`. adjustment: what is done to the matte before.
     """
+    if adjustment is not None:
+        matte = adjusted(matte, adjustment)
+        matte = cropped(matte, adjustment.window(matte.alpha))
     if bits is None:
         form = output_format(path, alpha=output == "cutout")
         bits = 8 * matte.image.rgb.dtype.itemsize if form in ("png", "tiff") else 8
     if output == "alpha":
-        write_image(path, matte.alpha, bits=bits)
+        write_image(path, matte.alpha, bits=bits, quality=quality)
     elif output == "foreground":
-        Image(rgb=quantise(matte.foreground, bits)).save(path, bits=bits)
+        Image(rgb=quantise(matte.foreground, bits)).save(path, bits=bits, quality=quality)
     elif output == "composite":
-        matte.composite(background).save(path, bits=bits)
+        matte.composite(background).save(path, bits=bits, quality=quality)
     else:
-        matte.cutout().save(path, bits=bits)
+        cutout = matte.cutout()
+        cutout = premultiplied(cutout) if adjustment is not None and adjustment.premultiplied else cutout
+        cutout.save(path, bits=bits, quality=quality)

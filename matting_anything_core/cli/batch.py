@@ -47,7 +47,7 @@ SUMMARY = "summary.csv"
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the command."""
-    from .matte import add_model_arguments, add_output_arguments
+    from .options import add_model_arguments, add_output_arguments
 
     parser = subparsers.add_parser(
         "batch", help="matte many pictures: a folder, or a manifest", epilog=EXAMPLES,
@@ -119,7 +119,7 @@ def _items(args: argparse.Namespace) -> list[Item]:
 def run(args: argparse.Namespace) -> int:
     """Matte all of it, say what became of it; 0, or 1 when some failed, or 130 when interrupted."""
     from ..batch import matte_batch
-    from .matte import background
+    from .options import background
 
     items, folder = _items(args), Path(args.out)
     ground = background(args)
