@@ -163,12 +163,12 @@ def _delimiter(first: str, suffix: str) -> str:
     if suffix == ".tsv":
         return "\t"
     outside = re.sub(r'"[^"]*"', "", first)
-    return max("\t;,", key=lambda char: (outside.count(char), char == ","))
+    return next((char for char in "\t;" if char in outside), ",")
 
 
 def _csv(text: str, suffix: str) -> Iterator[tuple[int, Any]]:
     lines = text.splitlines(keepends=True)
-    first = next((line for line in lines if line.strip()), "")
+    first = next((line for line in lines if line.strip() and not line.startswith("#")), "")
     delimiter = _delimiter(first, suffix)
     cells = [_column(cell.strip().strip('"')) for cell in first.split(delimiter)]
     if not any(cell in COLUMNS for cell in cells) and (

@@ -249,7 +249,8 @@ def test_names_that_standard_output_cannot_hold(photo: Path, tmp_path: Path, enc
         done = subprocess.run(
             [sys.executable, "-m", "matting_anything_core", "matte", source, "--box", BOX, "--box", "60,10,150,90",
              "-o", out], capture_output=True, check=False, env={**os.environ, "PYTHONIOENCODING": encoding})
-        assert (done.returncode, done.stderr) == (0, b"")
+        told = [line for line in done.stderr.splitlines() if not line.endswith(b" %")]  # progress on a busy machine
+        assert (done.returncode, told) == (0, [])
         assert len(list(out.parent.iterdir())) == 2
         lines = done.stdout.splitlines()
         assert len(lines) == 2

@@ -203,12 +203,15 @@ def _targets(args: argparse.Namespace, images: Sequence[str]) -> list[Path | Non
         return [Path(args.out)]
     suffix = f".{args.format or 'png'}"
     output_format(f"x{suffix}", alpha=alpha, bits=bits)
+    names = names_of(["stdin" if name == "-" else name for name in images], suffix)
+    files = [Path(args.out) / name for name in names]
     try:
-        os.makedirs(args.out, exist_ok=True)
+        for folder_of in dict.fromkeys(file.parent for file in files):
+            folder_of.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"the folder {args.out!r} cannot be made: {reason}") from None
-    return [Path(args.out) / name for name in names_of(["stdin" if name == "-" else name for name in images], suffix)]
+    return list(files)
 
 
 def _one(job: _Job, source: str, target: Path | None, sheet: str | None) -> None:
