@@ -190,9 +190,9 @@ def test_results_never_lie_among_the_images(photos: Path, tmp_path: Path, capsys
     inner = photos / "photos"
     inner.mkdir()
     (inner / "a.png").write_bytes(before[photos / "a.png"])
+    (inner / "photos").mkdir()
+    (inner / "photos" / "a.png").write_bytes(before[photos / "a.png"])
     with pytest.raises(ImageError, match="among the images"):
-        (inner / "photos").mkdir()
-        (inner / "photos" / "a.png").write_bytes(before[photos / "a.png"])
         items_in(inner, photos)
 
 

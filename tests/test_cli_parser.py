@@ -109,7 +109,7 @@ def test_a_log_gets_a_line_every_half_minute(capsys: pytest.CaptureFixture[str],
                                              monkeypatch: pytest.MonkeyPatch) -> None:
     now, said = 0.0, []
     tell = log_lines(said.append, every=30, clock=lambda: now)
-    for now in range(0, 100, 7):  # noqa: B020
+    for now in range(0, 100, 7):
         tell(f"at {now}")
     assert said == ["at 35", "at 70"]
     import matting_anything_core.cli.progress as module
