@@ -33,7 +33,10 @@ from .errors import (
     PromptError,
     WeightsError,
 )
-from .types import Embedding, Prompt
+from .options import MatteOptions
+from .pipeline.embedding import Embedding
+from .strokes import Stroke
+from .types import Prompt
 
 if TYPE_CHECKING:
     from .api import Words, all_matches, load_model, matte
@@ -44,8 +47,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "CancelledError", "DeviceError", "Embedding", "Image", "ImageError", "Matte", "MattingAnything", "MattingError",
-    "MissingExtraError", "NothingFoundError", "Prompt", "PromptError", "WeightsError", "Words", "all_matches",
+    "CancelledError", "DeviceError", "Embedding", "Image", "ImageError", "Matte", "MatteOptions",
+    "MattingAnything", "MattingError", "MissingExtraError", "NothingFoundError", "Prompt", "PromptError", "Stroke",
+    "WeightsError", "Words", "all_matches",
     "load_model", "matte", "read_image", "write_image",
 ]
 

@@ -22,8 +22,8 @@ from .adjust import Adjustment
 from .api import Words, load_model, matte
 from .boxes import concern
 from .errors import ImageError, MattingError
-from .folders import SUFFIXES, Found, images_in
-from .image import MAX_PIXELS, Image, read_image
+from .folders import Found, images_in
+from .image import MAX_PIXELS, Image, read_image, readable_suffixes
 from .journal import Entry, Journal, file_state, fingerprint
 from .model import MattingAnything
 from .naming import distinct, key
@@ -33,8 +33,11 @@ from .types import Prompt
 if TYPE_CHECKING:
     import torch
 
-    from .result import Matte
-    from .types import Embedding, Guidance, ImageInput, PromptInput, Sides
+    from .image import ImageInput
+    from .options import Guidance, Sides
+    from .pipeline.embedding import Embedding
+    from .result import Background, Matte
+    from .types import PromptInput
 
 PromptRule: TypeAlias = "Callable[[Image], PromptInput]"
 """Makes the prompt of a picture that has been read, for example a box in shares of its size."""
@@ -44,6 +47,8 @@ WORDS = Words()
 AHEAD = 2
 """Images that are read ahead, and mattes that may wait to be written."""
 WRITERS = 2
+SUFFIXES = readable_suffixes()
+"""Files that count as images in a folder."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +144,7 @@ def items_in(
     ones too; linked folders are followed once (see folders.images_in).
     Raises ImageError when there is no such folder or no image in it, and when the results would lie among the images.
     """
-    return items_of(images_in(folder, out), folder, out, prompt, suffix=suffix)
+    return items_of(images_in(folder, out, SUFFIXES), folder, out, prompt, suffix=suffix)
 
 
 def items_of(
@@ -188,8 +193,10 @@ def matte_batch(
     model: str | os.PathLike[str] | MattingAnything = "lite",
     device: str | torch.device = "auto",
     output: Output = "cutout",
-    background: ImageInput | tuple[int, int, int] = (255, 255, 255),
+    background: Background = (255, 255, 255),
     bits: int | None = None,
+    strip: bool = False,
+    srgb: bool = False,
     quality: int | None = None,
     adjustment: Adjustment | None = None,
     overwrite: bool = False,
@@ -203,8 +210,8 @@ def matte_batch(
     """Matte many images and yield what became of each, in their order.
 
     items: may be endless; a few are taken ahead. Items of the same image that follow each other share its embedding.
-    output, background, bits, quality, adjustment: what is written, see `write_output`. overwrite: also where the file
-    is there already. max_pixels: as for `read_image`. journal: notes how each result was made; one whose image, prompt
+    output, background, bits, strip, srgb, quality, adjustment: what is written, see `write_output`. overwrite: also
+    where the file is there already. max_pixels: as for `read_image`. journal: notes how each result was made; one whose image, prompt
     or settings have changed is then made anew, unless its file was changed by somebody else.
     Other arguments as for `matte`. Closing the iterator (or an exception where it is used, such as KeyboardInterrupt)
     waits for files that are being written, and leaves nothing half.
@@ -216,10 +223,10 @@ def matte_batch(
     kept: tuple[Image, Embedding] | None = None
     settings = ""
     if journal is not None:
-        ground = Path(background) if isinstance(background, str) else background
+        ground = Path(background) if isinstance(background, str) and os.path.isfile(background) else background
         source = file_state(model) if isinstance(model, (str, os.PathLike)) and os.path.isfile(model) else ""
-        settings = fingerprint(network.fingerprint, network.defaults, source, output, bits, quality, adjustment,
-                               guidance, sides, postprocess, words if isinstance(words.grounding, str) else "",
+        settings = fingerprint(network.fingerprint, network.defaults, source, output, bits, quality, strip, srgb,
+                               adjustment,                               guidance, sides, postprocess, words if isinstance(words.grounding, str) else "",
                                ground if output == "composite" else "")
 
     def mark(item: Item) -> str:
@@ -261,8 +268,8 @@ def matte_batch(
         try:
             if item.out is not None:
                 item.out.parent.mkdir(parents=True, exist_ok=True)
-                write_output(item.out, found, output, background=background, bits=bits, quality=quality,
-                             adjustment=adjustment)
+                write_output(item.out, found, output, background=background, bits=bits, strip=strip, srgb=srgb,
+                             quality=quality, adjustment=adjustment)
                 if journal is not None:
                     journal.note(item.out, mark(item), score=round(found.score, 6), box=found.box, warnings=doubts,
                                  empty=not found.alpha.any())

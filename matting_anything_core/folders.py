@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import ImageError
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".webp", ".gif", ".bmp", ".dib", ".ppm", ".pgm",
-            ".pbm", ".pnm", ".jp2", ".j2k", ".jpx", ".avif", ".heic", ".heif", ".qoi", ".jxl")
-"""Files that count as images in a folder."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +26,8 @@ class Found:
         return ", ".join(f"{count} {what}" for what, count in self.left_out.items())
 
 
-def images_in(folder: str | os.PathLike[str], out: str | os.PathLike[str] | None = None) -> Found:
-    """Find the images in a folder and its subfolders.
+def images_in(folder: str | os.PathLike[str], out: str | os.PathLike[str] | None, suffixes: Collection[str]) -> Found:
+    """Find the images in a folder and its subfolders: files whose suffix, in small letters, is among `suffixes`.
 
     Links to folders are followed, each folder once. Hidden files and folders (.name) are left out, and so is what is
     below `out`, unless that is the folder itself.
@@ -64,7 +61,7 @@ def images_in(folder: str | os.PathLike[str], out: str | os.PathLike[str] | None
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             links.extend(path for name in folders if os.path.islink(path := os.path.join(place, name)))
             for name in sorted(files):
-                kind = _kind(place, name)
+                kind = _kind(place, name, suffixes)
                 if kind is None:
                     images.append(Path(place, name))
                 else:
@@ -76,13 +73,13 @@ def images_in(folder: str | os.PathLike[str], out: str | os.PathLike[str] | None
     return Found(sorted(images), {what: count for what, count in sorted(left.items()) if count})
 
 
-def _kind(place: str, name: str) -> str | None:
+def _kind(place: str, name: str, suffixes: Collection[str]) -> str | None:
     """What a file is, in words; None for an image."""
     path = os.path.join(place, name)
     if name.startswith("."):
         return "hidden files"
     suffix = os.path.splitext(name)[1].lower()
-    if suffix not in SUFFIXES:
+    if suffix not in suffixes:
         return f"{suffix} files" if suffix else "files without suffix"
     if not os.path.isfile(path):
         return "broken links" if os.path.islink(path) else "things that are no regular files"

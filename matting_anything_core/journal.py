@@ -134,7 +134,8 @@ def described(value: Any) -> str:
     if isinstance(value, os.PathLike):
         return file_state(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
+        fields = ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value)
+                  if field.name != "source")  # a matte's model; what it made is in the rest
         return f"{type(value).__name__}({', '.join(f'{name}={described(item)}' for name, item in fields)})"
     if isinstance(value, Mapping):
         return "{" + ", ".join(sorted(f"{described(key)}: {described(item)}" for key, item in value.items())) + "}"

@@ -34,7 +34,7 @@ from .errors import ImageError, PromptError
 from .image import Image, read_image
 from .journal import described, file_state
 from .naming import names_of
-from .prompting import as_mask
+from .pipeline.prompting import as_mask
 from .types import Prompt, PromptInput
 
 COLUMNS = ("path", "box", "points", "labels", "mask", "text", "out")

@@ -222,7 +222,7 @@ def test_linked_folders_are_followed_once(photos: Path, tmp_path: Path) -> None:
     (photos / "link").symlink_to(other)
     (photos / "twice").symlink_to(other)
     (photos / "self").symlink_to(photos)
-    found = images_in(photos)
+    found = images_in(photos, None, [".png"])
     assert [str(path.relative_to(photos)) for path in found.images] == ["a.png", "b.png", "c.png", "link/d.png"]
     assert found.left_out == {"links to folders that are there already": 3}
 

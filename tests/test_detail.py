@@ -11,12 +11,12 @@ from tiny import picture, tiny_model
 from torch.nn import functional as F
 
 from matting_anything_core import Prompt
-from matting_anything_core.defaults import Defaults
-from matting_anything_core.detail import closer, finish, sharpen, spread
 from matting_anything_core.geometry import Fit, Window
 from matting_anything_core.model import MattingAnything
-from matting_anything_core.prompting import ended_at_box, within
-from matting_anything_core.refine import bounds, grow
+from matting_anything_core.networks.backbone import Defaults
+from matting_anything_core.pipeline.merging import bounds, grow
+from matting_anything_core.pipeline.prompting import within
+from matting_anything_core.pipeline.upsampling import closer, finish, sharpen, spread
 
 
 def strands(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -167,14 +167,14 @@ def test_a_prompt_moves_into_its_part() -> None:
 def test_a_mask_ends_at_the_box_and_its_margin() -> None:
     fit = Fit(200, 400, 64)
     logits = torch.full((1, 16, 16), 3.0)
-    ended = ended_at_box(logits, Prompt(box=(100, 50, 200, 150)), fit)
+    ended = clip_to_box(logits, Prompt(box=(100, 50, 200, 150)), fit)
     # The box and its margin are 90..210 × 40..160 of the picture: columns 3.6..8.4, rows 1.6..6.4 of the logits.
     assert (ended[0] > 0).nonzero().amin(0).tolist() == [1, 3]
     assert (ended[0] > 0).nonzero().amax(0).tolist() == [6, 8]
     assert logits.min() == 3
     far = Prompt(box=(100, 50, 200, 150), points=[(300, 100)])
-    assert ended_at_box(logits, far, fit) is logits
-    assert ended_at_box(logits, Prompt(points=[(300, 100)]), fit) is logits
+    assert clip_to_box(logits, far, fit) is logits
+    assert clip_to_box(logits, Prompt(points=[(300, 100)]), fit) is logits
 
 
 def test_a_small_object_is_matted_as_in_its_part_alone() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from matting_anything_core.guided import EPSILON, Guide
+from matting_anything_core.pipeline.guided_filter import EPSILON, Guide
 
 
 def by_definition(rgb: np.ndarray, values: np.ndarray, radius: int) -> np.ndarray:

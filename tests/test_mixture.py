@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from matting_anything_core.mixture import fitted, log_likelihood
+from matting_anything_core.pipeline.color_model import fitted, log_likelihood
 
 
 def test_one_gaussian_has_its_own_density() -> None:

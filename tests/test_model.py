@@ -17,8 +17,8 @@ from matting_anything_core import CancelledError, DeviceError, Matte, MattingErr
 from matting_anything_core import model as model_module
 from matting_anything_core.geometry import Fit
 from matting_anything_core.image import read_image
-from matting_anything_core.masks import upsample_mask
-from matting_anything_core.snap import snapped
+from matting_anything_core.pipeline.mask_refinement import refine_mask
+from matting_anything_core.pipeline.masks import upsample_mask
 
 BOX = (10, 8, 70, 50)
 PROMPTS = [
@@ -45,9 +45,9 @@ def test_the_window_of_a_matte_loses_nothing() -> None:
     """What the model computes inside windows equals the whole square, unfolded, merged as a whole."""
     from recipe import m2m_weights
 
-    from matting_anything_core import refine
     from matting_anything_core.networks.m2m import MaskToMatte
     from matting_anything_core.networks.sam import load_state
+    from matting_anything_core.pipeline import merging as refine
 
     model = tiny_model()
     m2m = MaskToMatte().eval()
@@ -162,7 +162,7 @@ def test_masks_are_snapped_one_by_one_so_that_a_caller_can_end_it(monkeypatch: p
     embedding = model.embed(picture(60, 100))
     boxes = [Prompt(box=(i, i, i + 40, i + 40)) for i in range(8)]
     done = []
-    monkeypatch.setattr(model_module, "snapped", lambda *given, **how: done.append(1) or snapped(*given, **how))
+    monkeypatch.setattr(model_module, "snapped", lambda *given, **how: done.append(1) or refine_mask(*given, **how))
     work = model.matte_together if together else model.matte
     work(embedding, boxes)
     assert len(done) == (1 if together else 8)
@@ -185,7 +185,7 @@ def test_only_a_box_alone_asks_for_one_whole_object(monkeypatch: pytest.MonkeyPa
 
     def noted(*given, whole):
         asked.append(whole)
-        return snapped(*given, whole=whole)
+        return refine_mask(*given, whole=whole)
 
     monkeypatch.setattr(model_module, "snapped", noted)
     points = {"points": [(20.0, 20.0)], "labels": [1]}

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matting_anything_core.geometry import Window
-from matting_anything_core.refine import (
+from matting_anything_core.pipeline.merging import (
     alpha_weight_map,
     bounds,
     box_weight_map,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from matting_anything_core.geometry import Fit
-from matting_anything_core.snap import LIMIT, NEIGHBOURS, snapped
+from matting_anything_core.pipeline.mask_refinement import LIMIT, NEIGHBOURS
 
 SIDE = 128
 
@@ -47,7 +47,7 @@ def test_the_outline_moves_to_the_edge_of_the_object() -> None:
     rgb, disc = scene()
     fit = Fit(SIDE, SIDE, SIDE)
     logits = coarse(disc)
-    before, after = iou(enlarged(logits, fit), disc), iou(enlarged(snapped(logits, rgb, fit), fit), disc)
+    before, after = iou(enlarged(logits, fit), disc), iou(enlarged(refine_mask(logits, rgb, fit), fit), disc)
     assert before < 0.92
     assert after > 0.98
 
@@ -60,7 +60,7 @@ def test_what_the_network_is_sure_of_stays_away_from_the_outline() -> None:
     rgb[middle, middle] = (40, 70, 160)
     only = np.concatenate([left, np.zeros_like(left)], axis=1)
     fit = Fit(SIDE, 2 * SIDE, 2 * SIDE)
-    found = enlarged(snapped(coarse(only, 2 * SIDE, shift=2), rgb, fit), fit)
+    found = enlarged(refine_mask(coarse(only, 2 * SIDE, shift=2), rgb, fit), fit)
     assert not found[:, SIDE:].any()
     assert found[middle, middle].all()
     assert iou(found, only) > 0.97
@@ -74,7 +74,7 @@ def test_where_the_network_is_unsure_colours_decide() -> None:
     values = np.where(disc & ~bite, 6.0, -6.0).astype(np.float32)
     sure = torch.from_numpy(values)[None]
     unsure = torch.from_numpy(np.where(bite, np.float32(-1), values))[None]
-    missing = [int((disc & ~enlarged(snapped(logits, rgb, fit), fit)).sum()) for logits in (sure, unsure)]
+    missing = [int((disc & ~enlarged(refine_mask(logits, rgb, fit), fit)).sum()) for logits in (sure, unsure)]
     assert missing[1] < missing[0]
     assert missing[1] < 0.1 * bite.sum()
 
@@ -86,7 +86,7 @@ def test_crumbs_are_no_part_of_a_whole_object() -> None:
     crumb[4:16, 4:16] = True
     rgb[crumb] = (200, 60, 50)
     logits = coarse(disc | crumb, shift=0)
-    pieces, whole = (enlarged(snapped(logits, rgb, fit, whole=whole), fit) for whole in (False, True))
+    pieces, whole = (enlarged(refine_mask(logits, rgb, fit, whole=whole), fit) for whole in (False, True))
     assert pieces[crumb].mean() > 0.9
     assert not whole[crumb].any()
     np.testing.assert_array_equal(whole & ~crumb, pieces & disc)
@@ -96,17 +96,17 @@ def test_crumbs_are_no_part_of_a_whole_object() -> None:
 def test_without_an_outline_nothing_changes(value: float) -> None:
     rgb, _ = scene()
     logits = torch.full((1, SIDE // 4, SIDE // 4), value)
-    assert torch.equal(snapped(logits, rgb, Fit(SIDE, SIDE, SIDE)), torch.full((1, SIDE, SIDE), value))
+    assert torch.equal(refine_mask(logits, rgb, Fit(SIDE, SIDE, SIDE)), torch.full((1, SIDE, SIDE), value))
 
 
 def test_the_same_input_gives_the_same_output() -> None:
     rgb, disc = scene()
     fit, logits = Fit(SIDE, SIDE, SIDE), coarse(disc)
-    first = snapped(logits, rgb, fit)
+    first = refine_mask(logits, rgb, fit)
     cv2.setRNGSeed(12345)
     noise = np.random.default_rng(0).random((50, 3)).astype(np.float32)
     cv2.kmeans(noise, 4, None, (3, 10, 1.0), 3, cv2.KMEANS_RANDOM_CENTERS)  # the same generator, drawn from
-    assert torch.equal(first, snapped(logits, rgb, fit))
+    assert torch.equal(first, refine_mask(logits, rgb, fit))
 
 
 @settings(max_examples=60, deadline=None)
@@ -118,7 +118,7 @@ def test_any_picture_and_any_logits(height: int, width: int, seed: int, whole: b
     if rng.random() < 0.3:
         rgb[:] = rng.integers(0, 256)
     logits = torch.from_numpy(rng.normal(0, 4, (1, 16, 16)).astype(np.float32))
-    result = snapped(logits, rgb, fit, whole=whole)
+    result = refine_mask(logits, rgb, fit, whole=whole)
     assert result.shape == (1, 64, 64)
     assert torch.isfinite(result).all()
     rows, columns = fit.scaled

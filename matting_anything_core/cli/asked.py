@@ -69,7 +69,7 @@ def _per_cent(text: str) -> str:
 
 def _mask(file: str | None) -> Any:
     from ..image import read_image
-    from ..prompting import as_mask
+    from ..pipeline.prompting import as_mask
 
     if not file:
         return None

@@ -112,6 +112,7 @@ def _rule(args: argparse.Namespace) -> PromptInput | PromptRule:
 
 def _items(args: argparse.Namespace) -> list[Item]:
     """All there is to do; says what is left out."""
+    from ..batch import SUFFIXES as READABLE
     from ..batch import check_outputs, items_of
     from ..folders import images_in
     from ..image import output_format
@@ -127,7 +128,7 @@ def _items(args: argparse.Namespace) -> list[Item]:
         raise ImageError(f"{args.source!r} is neither a folder nor a .csv or .jsonl file; for one image there is "
                          "matting-anything matte")
     else:
-        found = images_in(source, args.out)
+        found = images_in(source, args.out, READABLE)
         items = items_of(found, source, args.out, _rule(args), suffix=suffix)
         if found.left_out and not args.quiet:
             note(f"left out of {args.source}: {found.left_out_in_words()}")
@@ -186,7 +187,7 @@ def run(args: argparse.Namespace) -> int:
             _Summary(summary) as table, _doubts() as doubts:
         batch = matte_batch(
             items, model=model, device=args.device, output=args.output, background=ground, bits=args.bits,
-            quality=fine, adjustment=change, overwrite=args.overwrite, guidance=args.guidance, sides=args.sides,
+            strip=args.strip, srgb=args.srgb, quality=fine, adjustment=change, overwrite=args.overwrite, guidance=args.guidance, sides=args.sides,
             postprocess=args.postprocess, max_pixels=most, journal=journal,
         )
 

@@ -113,7 +113,7 @@ class _Job:
 
     args: argparse.Namespace
     asked: Asked
-    background: str | tuple[int, int, int]
+    background: str
     adjustment: Adjustment | None
     quality: int | None
     max_pixels: int | None
@@ -284,8 +284,8 @@ def _write_all(job: _Job, source: str, target: Path | None, image: Image, mattes
     def write(file: Path, result: Matte) -> bool:
         """Whether something was replaced."""
         there = os.path.lexists(file)
-        write_output(file, result, args.output, background=job.background, bits=args.bits, quality=job.quality,
-                     adjustment=change)
+        write_output(file, result, args.output, background=job.background, bits=args.bits, strip=args.strip,
+                     srgb=args.srgb, quality=job.quality, adjustment=change)
         return there
 
     if target is None:

@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING
 
 from ..errors import PromptError
+from .output_options import add_file_arguments
 
 if TYPE_CHECKING:
     from ..adjust import Adjustment
@@ -14,21 +15,11 @@ if TYPE_CHECKING:
 DEFAULT_MAX_PIXELS = "200M"
 
 
-def parse_colour(text: str) -> tuple[int, int, int] | None:
-    """A colour by name or as #rrggbb -> (red, green, blue); None when the text is no colour."""
-    from PIL import ImageColor
-
-    try:
-        return ImageColor.getrgb(text)[:3]
-    except ValueError:
-        return None
-
-
-def background(args: argparse.Namespace) -> str | tuple[int, int, int]:
+def background(args: argparse.Namespace) -> str:
     """What --background asks for: a colour or a file; white when it is not given."""
     if args.background is not None and args.output != "composite":
         raise PromptError(f"--background was given with --output {args.output}; it needs --output composite")
-    return (255, 255, 255) if args.background is None else parse_colour(args.background) or args.background
+    return "white" if args.background is None else str(args.background)
 
 
 def adjustment(args: argparse.Namespace) -> Adjustment | None:
@@ -88,6 +79,7 @@ def add_output_arguments(group: argparse._ArgumentGroup) -> None:
                             "foreground: the object's colours, opaque; composite: on --background")
     group.add_argument("--background", metavar="COLOUR|FILE",
                        help="for composite: a colour ('white', '#20a040') or an image")
+    add_file_arguments(group)
     group.add_argument("--bits", type=int, choices=(8, 16), default=None,
                        help="bits a channel (default: 8, or 16 for images with 16)")
     group.add_argument("--quality", type=int, metavar="N",

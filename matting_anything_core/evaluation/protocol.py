@@ -15,7 +15,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..types import Box, Guidance, Prompt, Sides
+from ..options import Guidance, Sides
+from ..types import Box, Prompt
 from .data import Benchmark, DataError, Picture, Sample
 
 PromptKind = Literal["box", "point", "text"]

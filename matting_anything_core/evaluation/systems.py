@@ -21,7 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import MissingExtraError, NothingFoundError, PromptError
-from ..types import Guidance, Prompt, Sides
+from ..options import Guidance, Sides
+from ..types import Prompt
 from .data import PICTURE_SUFFIXES, DataError, Sample, read_alpha
 
 if TYPE_CHECKING:

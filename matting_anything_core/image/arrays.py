@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from .errors import ImageError, TooManyPixelsError
+from ..errors import ImageError, TooManyPixelsError
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 

@@ -17,12 +17,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from .geometry import Window
+from ..geometry import Window
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .types import Guidance, Sides
+    from ..options import Guidance, Sides
 
 BAND_WIDTH = 10
 """Width that belongs to alpha_os8's band around the mask; the ellipse has half of it."""

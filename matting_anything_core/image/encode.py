@@ -1,4 +1,4 @@
-"""Arrays -> picture files: PNG, TIFF, WebP, JPEG; written whole or not at all.
+"""Arrays -> the bytes of picture files: PNG, TIFF, WebP, JPEG.
 
 Pillow writes the 8-bit files. PNG and TIFF of 16 bits are written here, since Pillow has no such pixels (and OpenCV
 embeds no profile): both are little more than rows of numbers behind zlib.
@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import io
 import os
-import secrets
-import stat
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,10 +17,13 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import PIL.Image
+import PIL.PngImagePlugin
 
-from .errors import ImageError
-from .image_arrays import Array, check_array, is_tensor, quantise
-from .image_icc import srgb_profile
+from ..errors import ImageError
+from .arrays import Array, quantise
+from .exif import XMP, Entry, Exif, block, resolution, write_directories
+from .icc import srgb_profile
+from .metadata import PLAIN, Metadata
 
 Format: TypeAlias = Literal["png", "tiff", "webp", "jpeg"]
 SUFFIXES: dict[str, Format] = {".png": "png", ".tif": "tiff", ".tiff": "tiff", ".webp": "webp", ".jpg": "jpeg",
@@ -55,22 +57,15 @@ def _check_format(form: str, bits: int, alpha: bool) -> None:
         raise ImageError(f"{'JPEG' if form == 'jpeg' else 'WebP'} holds no 16 bits; write a PNG or TIFF, or use bits=8")
 
 
-def encode_image(array: Array, form: Format = "png", *, bits: int = 8, quality: int | None = None) -> bytes:
-    """The bytes of a picture file.
+def encode_pixels(
+    pixels: Array, form: Format = "png", *, bits: int = 8, quality: int | None = None, profile: bytes | None = None,
+    metadata: Metadata = PLAIN,
+) -> bytes:
+    """The bytes of a picture file; arguments as for `encode_image`, which checks what may come from anywhere.
 
-    array: H×W or H×W×1 (gray, such as an alpha matte), H×W×3, or H×W×4 (straight alpha); bool, uint8, uint16 or floats
-    in 0..1; sRGB, upright. A tensor of these shapes does as well. Converted to `bits`, rounded to the nearest value.
-    quality: 1..100 for JPEG (95 unless given) and WebP (lossless unless given); nothing else has one.
-
-    Colour pictures carry an sRGB profile. Gray ones carry none: a matte is coverage, not light, and no reader must
-    bend it. The same array gives the same bytes. Raises ImageError for what the format cannot hold.
+    profile: the ICC profile of the colours, None for sRGB.
     """
-    if is_tensor(array):
-        tensor: Any = array
-        array = tensor.detach().cpu().numpy()
-    if not isinstance(array, np.ndarray):
-        raise ImageError(f"a picture to write was given as {type(array).__name__}; expected an array")
-    pixels = check_array(array, "the picture to write")
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     height, width, channels = pixels.shape
     _check_format(form, bits, channels == 4)
     if quality is not None and not (isinstance(quality, int) and 1 <= quality <= 100):
@@ -79,12 +74,15 @@ def encode_image(array: Array, form: Format = "png", *, bits: int = 8, quality: 
         raise ImageError(f"a {form.upper()} has at most {_LARGEST_SIDE[form]} pixels a side, the picture has "
                          f"{width} x {height}; write a PNG or TIFF")
     pixels = quantise(pixels, bits)
+    icc = None if channels == 1 else profile or srgb_profile()
     if form == "tiff":
-        return _tiff(pixels)
+        return _tiff(pixels, icc, metadata)
     if form == "png" and bits == 16:
-        return _png16(pixels)
+        return _png16(pixels, icc, metadata)
     image = PIL.Image.fromarray(pixels[..., 0] if channels == 1 else pixels)
-    options: dict[str, Any] = {} if channels == 1 else {"icc_profile": srgb_profile()}
+    options = _described(form, metadata)
+    if icc is not None:
+        options["icc_profile"] = icc
     if form == "png":
         options["compress_level"] = 4  # half the time of zlib's 6, files a few percent larger
     elif form == "jpeg":
@@ -99,49 +97,42 @@ def encode_image(array: Array, form: Format = "png", *, bits: int = 8, quality: 
     return buffer.getvalue()
 
 
-def write_image(path: str | os.PathLike[str], array: Array, *, bits: int = 8,
-                quality: int | None = None) -> None:
-    """Write a picture file; the suffix says the format (.png .tif .tiff .webp .jpg .jpeg). See encode_image.
+def _described(form: str, metadata: Metadata) -> dict[str, Any]:
+    """Pillow's options that write the metadata."""
+    options: dict[str, Any] = {}
+    if metadata.dpi is not None and form != "webp":
+        options["dpi"] = metadata.dpi
+    exif = b""
+    if metadata.exif is not None or (form == "webp" and metadata.dpi is not None):
+        exif = b"Exif\0\0" + block(metadata.exif or Exif(), metadata.dpi)
+    xmp = metadata.xmp or b""
+    if form == "jpeg":
+        for name, data, most in (("EXIF", exif, 65533), ("XMP", xmp, 65502)):
+            if len(data) > most:
+                warnings.warn(f"the {name} of the picture has {len(data)} bytes; a JPEG holds {most}, so it is left "
+                              "out", UserWarning, stacklevel=2)
+        exif, xmp = exif if len(exif) <= 65533 else b"", xmp if len(xmp) <= 65502 else b""
+        if xmp:
+            xmp = b"http://ns.adobe.com/xap/1.0/\0" + xmp
+            options["extra"] = b"\xff\xe1" + struct.pack(">H", len(xmp) + 2) + xmp
+    elif form == "webp" and xmp:
+        options["xmp"] = xmp
+    elif form == "png" and (xmp or metadata.texts):
+        texts = PIL.PngImagePlugin.PngInfo()
+        for kind, data in _png_texts(metadata):
+            texts.add(kind, data)
+        options["pnginfo"] = texts
+    if exif:
+        options["exif"] = exif
+    return options
 
-    Written to a temporary name in the same folder and then renamed: a reader sees the old file or the whole new one,
-    and a full disk leaves the old file and nothing else. Raises ImageError when it cannot be written.
-    """
-    channels = array.shape[2] if getattr(array, "ndim", 0) == 3 else 1
-    form = output_format(path, bits=bits, alpha=channels == 4)
-    check_writable(path)
-    write_bytes(path, encode_image(array, form, bits=bits, quality=quality))
 
-
-def check_writable(path: str | os.PathLike[str]) -> None:
-    """Raises ImageError when the folder of `path` is missing or `path` is a folder, a device or the like."""
-    name = repr(os.fspath(path))
-    try:
-        mode = os.stat(path).st_mode
-        if not stat.S_ISREG(mode):
-            raise ImageError(f"{name} is {'a folder' if stat.S_ISDIR(mode) else 'no regular file'}; "
-                             "expected the name of a picture file to write")
-    except (OSError, ValueError):
-        folder = os.path.dirname(os.path.realpath(path)) if "\0" not in os.fspath(path) else ""
-        if not os.path.isdir(folder):
-            raise ImageError(f"{name} cannot be written: there is no folder {folder!r}; make it first") from None
-
-
-def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write `data` to a temporary name beside `path` and rename it. Raises ImageError; then nothing has changed."""
-    target = os.path.realpath(path)  # a link stays a link: what it points to is replaced
-    temporary = os.path.join(os.path.dirname(target), f".matting-{secrets.token_hex(6)}.tmp")
-    try:
-        try:
-            with open(temporary, "xb") as file:
-                file.write(data)
-            os.replace(temporary, target)
-        except BaseException:
-            if os.path.exists(temporary):
-                os.unlink(temporary)
-            raise
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ImageError(f"{os.fspath(path)!r} cannot be written: {reason}") from error
+def _png_texts(metadata: Metadata) -> Iterator[tuple[bytes, bytes]]:
+    """Chunks of a PNG for XMP and texts: kind and content."""
+    if metadata.xmp:
+        yield b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + metadata.xmp
+    for key, text in metadata.texts:
+        yield b"iTXt", key.encode("latin-1") + b"\0\0\0\0\0" + text.encode("utf-8", "replace")
 
 
 def _strips(pixels: Array) -> Iterator[tuple[Array, Array | None]]:
@@ -151,7 +142,7 @@ def _strips(pixels: Array) -> Iterator[tuple[Array, Array | None]]:
         yield pixels[y:y + rows], pixels[y - 1] if y else None
 
 
-def _png16(pixels: Array) -> bytes:
+def _png16(pixels: Array, icc: bytes | None, metadata: Metadata) -> bytes:
     """A 16-bit PNG (ISO/IEC 15948) of uint16 H×W×C. Each row is filtered by Sub or Up, whichever leaves less."""
     height, width, channels = pixels.shape
 
@@ -160,8 +151,13 @@ def _png16(pixels: Array) -> bytes:
 
     parts = [b"\x89PNG\r\n\x1a\n", chunk(b"IHDR", struct.pack(
         ">IIBBBBB", width, height, 16, {1: 0, 3: 2, 4: 6}[channels], 0, 0, 0))]
-    if channels > 1:
-        parts.append(chunk(b"iCCP", b"sRGB\0\0" + zlib.compress(srgb_profile())))
+    if icc is not None:
+        parts.append(chunk(b"iCCP", b"ICC\0\0" + zlib.compress(icc)))
+    if metadata.dpi is not None:
+        parts.append(chunk(b"pHYs", struct.pack(">IIB", *(round(value / 0.0254) for value in metadata.dpi), 1)))
+    if metadata.exif is not None:
+        parts.append(chunk(b"eXIf", block(metadata.exif, metadata.dpi)))
+    parts += [chunk(kind, data) for kind, data in _png_texts(metadata)]
     packer = zlib.compressobj(4)
     step = 2 * channels
     for strip, above in _strips(pixels):
@@ -184,7 +180,7 @@ def _png16(pixels: Array) -> bytes:
     return b"".join([*parts, chunk(b"IDAT", packer.flush()), chunk(b"IEND", b"")])
 
 
-def _tiff(pixels: Array) -> bytes:
+def _tiff(pixels: Array, icc: bytes | None, metadata: Metadata) -> bytes:
     """A TIFF 6.0 of uint8 or uint16 H×W×C: Deflate, differences along rows (predictor 2), orientation top left."""
     height, width, channels = pixels.shape
     body, offsets, counts = bytearray(b"II*\0\0\0\0\0"), [], []
@@ -199,24 +195,22 @@ def _tiff(pixels: Array) -> bytes:
         body += packed + b"\0" * (len(packed) % 2)
         if len(body) > 2**32 - 2**20:
             raise ImageError("the picture is too large for a TIFF (4 GB); write a PNG")
-    tags: list[tuple[int, str, list[int] | bytes]] = [
-        (256, "I", [width]), (257, "I", [height]), (258, "H", [8 * pixels.itemsize] * channels), (259, "H", [8]),
-        (262, "H", [1 if channels == 1 else 2]), (273, "I", offsets), (274, "H", [1]), (277, "H", [channels]),
-        (278, "I", [rows]), (279, "I", counts), (282, "R", [72, 1]), (283, "R", [72, 1]), (284, "H", [1]),
-        (296, "H", [2]), (317, "H", [2])]
+    def entry(tag: int, kind: int, *values: int) -> Entry:
+        return Entry(tag, kind, struct.pack(f"<{len(values)}{'H' if kind == 3 else 'I'}", *values))
+
+    entries = [
+        entry(256, 4, width), entry(257, 4, height), entry(258, 3, *[8 * pixels.itemsize] * channels), entry(259, 3, 8),
+        entry(262, 3, 1 if channels == 1 else 2), entry(273, 4, *offsets), entry(274, 3, 1), entry(277, 3, channels),
+        entry(278, 4, rows), entry(279, 4, *counts), entry(284, 3, 1), entry(317, 3, 2)]
+    if metadata.dpi is not None:
+        entries += resolution(metadata.dpi)
+    else:  # TIFF demands a resolution: square pixels of no known size
+        entries += [entry(282, 5, 1, 1), entry(283, 5, 1, 1), entry(296, 3, 1)]
     if channels == 4:
-        tags.append((338, "H", [2]))  # straight ("unassociated") alpha
-    if channels > 1:
-        tags.append((34675, "B", srgb_profile()))
-    entries = b""
-    for tag, kind, value in tags:
-        code = kind.replace("R", "I")
-        data = value if isinstance(value, bytes) else struct.pack(f"<{len(value)}{code}", *value)
-        count = len(value) // (2 if kind == "R" else 1)
-        if len(data) > 4:
-            place = len(body)
-            body += data + b"\0" * (len(data) % 2)
-            data = struct.pack("<I", place)
-        entries += struct.pack("<HHI", tag, {"H": 3, "I": 4, "R": 5, "B": 7}[kind], count) + data.ljust(4, b"\0")
+        entries.append(entry(338, 3, 2))  # straight ("unassociated") alpha
+    if icc is not None:
+        entries.append(Entry(34675, 7, icc))
+    if metadata.xmp:
+        entries.append(Entry(XMP, 1, metadata.xmp))
     struct.pack_into("<I", body, 4, len(body))
-    return bytes(body) + struct.pack("<H", len(tags)) + entries + b"\0\0\0\0"
+    return bytes(body) + write_directories(entries, metadata.exif or Exif(), len(body))
