@@ -7,11 +7,12 @@ left corner of the top left pixel. A box is (x0, y0, x1, y1) with x0 < x1 and y0
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from .boxes import boxes_of, corners
+from .boxes import number as _number
 from .errors import PromptError
 from .strokes import Stroke, draw
 
@@ -26,16 +27,6 @@ ProgressCallback: TypeAlias = Callable[[str, float], None]
 """Called with the name of the stage and the share done (0..1). It may raise to cancel; nothing is caught."""
 
 
-def _number(value: Any, what: str) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise PromptError(f"{what} holds {value!r}, which is no number") from None
-    if not math.isfinite(number):
-        raise PromptError(f"{what} holds {number}; coordinates must be finite numbers of pixels")
-    return number
-
-
 def _items(value: Any, what: str) -> list[Any]:
     if isinstance(value, (str, bytes, Mapping)) or not hasattr(value, "__iter__"):
         raise PromptError(f"{what} was given as {value!r}; expected a sequence of numbers")
@@ -46,16 +37,13 @@ def _items(value: Any, what: str) -> list[Any]:
 
 
 def _box(value: Any) -> Box:
-    numbers = _items(value, "the box")
-    if len(numbers) != 4:
-        raise PromptError(f"the box has {len(numbers)} values; expected four: x0, y0, x1, y1 in pixels")
-    x0, y0, x1, y1 = (_number(number, "the box") for number in numbers)
-    if x1 <= x0 or y1 <= y0:
-        raise PromptError(
-            f"the box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) is empty or its corners are reversed; "
-            "expected x0, y0, x1, y1 with x0 < x1 and y0 < y1 (left, top, right, bottom)"
-        )
-    return x0, y0, x1, y1
+    several = boxes_of(value)
+    if several is None:
+        return corners(_items(value, "the box"))
+    if len(several) > 1:
+        raise PromptError(f"{len(several)} boxes were given where one belongs; give them to matte as they are, or one "
+                          "prompt for each")
+    return several[0]
 
 
 def _points(value: Any) -> tuple[tuple[float, float], ...]:
@@ -283,7 +271,7 @@ class Prompt:
             return cls(**{str(key): item for key, item in value.items()})
         if hasattr(value, "ndim") and hasattr(value, "shape"):
             array: Any = value
-            return cls(box=array) if array.ndim == 1 else cls(mask=array)
+            return cls(box=array) if array.ndim == 1 or boxes_of(array) is not None else cls(mask=array)
         if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
             return cls(box=value)  # type: ignore[arg-type]
         raise PromptError(f"a prompt was given as {type(value).__name__}; expected a box (x0, y0, x1, y1), "
@@ -334,12 +322,10 @@ def prompts_of(value: PromptInput | Sequence[PromptInput]) -> tuple[list[Prompt]
         if not value:
             raise PromptError("the list of prompts is empty; give at least one box, point, mask or text")
         return [Prompt.of(item) for item in value], False
-    array: Any = value
-    if hasattr(array, "ndim") and hasattr(array, "shape") and array.ndim == 2 and array.shape[1] == 4 \
-            and array.shape[0] >= 1 and getattr(array.dtype, "kind", "f") in "if":
-        # N×4 signed integers or floats: boxes. A mask four pixels wide must be bool or unsigned.
-        return [Prompt.of(row) for row in array], False
-    return [Prompt.of(array)], True
+    boxes = None if isinstance(value, (Prompt, str)) else boxes_of(value)
+    if boxes is not None:
+        return [Prompt(box=box) for box in boxes], False
+    return [Prompt.of(value)], True  # type: ignore[arg-type]
 
 
 def _plain_number(value: Any) -> bool:

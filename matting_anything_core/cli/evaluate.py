@@ -38,7 +38,7 @@ EPILOG = """\
 benchmarks, and what DIR must hold (or a folder in it that holds it):
   ppm100           image/NAME.jpg, matte/NAME.jpg
   am2k             validation/original, validation/mask, validation/trimap
-  pm10k            validation/P3M-500-NP/original_image, mask, trimap
+  pm10k            in validation/P3M-500-NP: original_image, mask, trimap
   rwp636           image, alpha
   him2k            images/natural/NAME.jpg, alphas/natural/NAME/00.png …      him2k_comp: …/comp
   refmatte_rw100   image_all, mask, refmatte_rw100_label.json, eval_index_expression.json

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..boxes import concern
 from ..errors import MissingExtraError, PromptError
 from ..geometry import Fit, Window, check_point, clip_box, fit_picture, mask_bounds
 from ..strokes import Stroke
@@ -27,6 +29,8 @@ BOX_MARGIN = 0.1
 
 def checked(prompt: Prompt, height: int, width: int) -> Prompt:
     """The prompt as it is used on an image of height × width: its box clipped, one put around a mask or a trimap.
+
+    Warns (module `warnings`) of a box with next to nothing in it.
 
     Raises
     ------
@@ -52,7 +56,13 @@ def checked(prompt: Prompt, height: int, width: int) -> Prompt:
     if box is None:
         around = prompt.mask if prompt.mask is not None else None if prompt.trimap is None else prompt.trimap > 0
         box = None if around is None else mask_bounds(around)
-    return prompt if box is None else replace(prompt, box=clip_box(box, height, width))
+    if box is None:
+        return prompt
+    box = clip_box(box, height, width)
+    doubt = concern(prompt.box and box, width, height)
+    if doubt:
+        warnings.warn(doubt, UserWarning, stacklevel=2)
+    return replace(prompt, box=box)
 
 
 def as_mask(picture: Image) -> np.ndarray[Any, Any]:

@@ -154,7 +154,7 @@ def test_a_taken_port_is_named(runtime: Path) -> None:
 
 
 def test_missing_weights_end_it_with_the_remedy(runtime: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["serve", "--model", "vit_b"]) == 2
+    assert main(["serve", "--model", "vit_b"]) == 4
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "weights fetch vit_b" in error
