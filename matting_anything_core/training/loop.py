@@ -118,7 +118,7 @@ def train(recipe: Recipe, out: Path, library: Library, items: list[Item], team: 
         leg = Leg(recipe, number, run, team, out, log, board, items)
         leg.start(state, weights)
         done = leg.go(library, deadline, limits.step)
-        weights, state = leg.average.weights(), None
+        weights, state = of_the_model(leg.average.weights()), None
         if not done:
             break
         if number + 1 < len(recipe.stages):
@@ -126,6 +126,11 @@ def train(recipe: Recipe, out: Path, library: Library, items: list[Item], team: 
     board.close()
     assert weights is not None
     return weights
+
+
+def of_the_model(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The networks' weights, without what a task keeps for the training alone."""
+    return {name: x for name, x in weights.items() if name.startswith(("sam.", "m2m."))}
 
 
 class Leg:

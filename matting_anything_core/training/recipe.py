@@ -18,7 +18,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-StageKind: TypeAlias = Literal["encoder", "matte"]
+StageKind: TypeAlias = Literal["encoder", "clicks", "matte"]
 Role: TypeAlias = Literal["foreground", "picture", "background"]
 Precision: TypeAlias = Literal["float32", "bfloat16", "float16"]
 DTYPES: Mapping[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -54,12 +54,20 @@ class Source:
 class Stage:
     """One leg of a training run.
 
-    kind: "encoder" trains encoder, prompt encoder and mask decoder (box or points -> mask), "matte" trains
-    Mask-to-Matte on the frozen result. square: the encoder's input; matte_square: Mask-to-Matte's (0: the same);
+    kind: "encoder" trains encoder, prompt encoder and mask decoder (box or points -> mask), "clicks" the latter two
+    alone in dialogues with corrective clicks and mask prompts (see `clicks_task.py`), "matte" trains Mask-to-Matte on
+    the frozen result. square: the encoder's input; matte_square: Mask-to-Matte's (0: the same);
     crop: side of random windows of the matte's square that are taught, `crops` of them a picture (0: all of it).
     samples: "scenes" (`scene.py`) or "paper" (section 4.1: composites and pictures, cropped about the unknown region).
     schedule: where each scale is taught, see `weight_maps.py`. snap: Mask-to-Matte is given masks as the small
     model uses them, ended at the box and moved to the picture's edges (`snap.py`). batch is for each process.
+
+    Of the stage "clicks": views: how many different ones there are (0: no end); feature_cache: a folder, relative to
+    the recipe's file, where the encoder's features of them are kept, 0.6 MB each at 512 px (empty: nowhere); starts:
+    how often a dialogue begins with a box, a point, a mask; rounds: at most so many clicks follow; teacher: weight of
+    staying near the decoder that the stage began with, for plain boxes; obey: weight of what is about a click; others:
+    weight of the candidates that are not the best one, once there are clicks; stamped: how often clicks are also drawn
+    into the mask prompt.
     """
 
     kind: StageKind
@@ -89,6 +97,14 @@ class Stage:
     freeze_norms: bool = True
     snap: bool = False
     precision: Precision = "float32"
+    views: int = 0
+    feature_cache: str = ""
+    starts: tuple[float, float, float] = (0.55, 0.2, 0.25)
+    rounds: int = 4
+    teacher: float = 0.5
+    obey: float = 0.5
+    others: float = 0.4
+    stamped: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -164,13 +180,7 @@ def _fill(kind: type[Record], table: Mapping[str, Any], where: str) -> Record:
 def read_recipe(path: str | os.PathLike[str]) -> Recipe:
     """Read a recipe's TOML file. Raises MattingError that names the file, the table and the key that is wrong."""
     file = Path(path)
-    if not file.exists():
-        raise MattingError(f"there is no recipe {file}; the package's own are in {Path(__file__).parent / 'recipes'}")
-    try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise MattingError(f"{file} is no TOML: {error}") from None
-    parts: dict[str, Any] = dict(table)
+    parts = _table(file)
     for key, kind, name in (("stages", Stage, "stage"), ("sources", Source, "source"),
                             ("validation", Source, "validation")):
         given = parts.pop(name, [])
@@ -183,6 +193,24 @@ def read_recipe(path: str | os.PathLike[str]) -> Recipe:
                        "folder": str(file.parent)})
     _check(recipe, file)
     return recipe
+
+
+def _table(file: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The file's keys, and those of its `base` that it does not have itself."""
+    if not file.exists():
+        raise MattingError(f"there is no recipe {file}; the package's own are in {Path(__file__).parent / 'recipes'}")
+    if file.resolve() in above:
+        raise MattingError(f"{file} is its own base")
+    try:
+        table: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise MattingError(f"{file} is no TOML: {error}") from None
+    base = table.pop("base", None)
+    if base is None:
+        return table
+    if not isinstance(base, str):
+        raise MattingError(f"{file}: base is {base!r}; expected a recipe's file, relative to this one")
+    return {**_table(file.parent / base, (*above, file.resolve())), **table}
 
 
 def _check(recipe: Recipe, file: Path) -> None:
