@@ -20,7 +20,7 @@ from ..networks.sam import Sam
 from ..prompting import MASK_LOGIT
 from .augment import Rng
 from .clicks import Mask, depth
-from .clicks_task import chosen, stamp_clicks
+from .clicks_task import at_points, chosen
 from .validation import Item, network_input
 
 CLICKS = 5
@@ -103,12 +103,13 @@ def obeys(mask: Mask, click: tuple[int, int, int]) -> bool:
 
 @torch.no_grad()
 def corrected(sam: Sam, item: Subject, *, clicks: int = CLICKS, form: Literal["logits", "mask", "none"] = "logits",
-              stamped: bool = False) -> tuple[list[float], list[bool], list[bool]]:
+              obedient: bool = False) -> tuple[list[float], list[bool], list[bool]]:
     """From the box around the truth, then click by click: the IoU after the box and each click, whether each click was
-    obeyed, and whether all clicks so far are, after the last one.
+    obeyed when it was made, and whether each still is after the last one.
 
-    form: the mask prompt of later rounds: the logits before, or the mask before, or none. stamped: clicks are drawn
-    into it. Where nothing is left to mend the last IoU stays.
+    form: the mask prompt of later rounds: the logits before, or the mask before, or none. obedient: of the candidates
+    the one that obeys most clicks is taken, the most confident one of several. Where nothing is left to mend the last
+    IoU stays.
     """
     box = torch.tensor([item.box], device=item.features.device)
     logits = chosen(*sam.decode(item.features, boxes=box))[0]
@@ -126,9 +127,11 @@ def corrected(sam: Sam, item: Subject, *, clicks: int = CLICKS, form: Literal["l
         if form != "none":
             prompt = logits[None, None].clamp(-MASK_LOGIT, MASK_LOGIT) if form == "logits" \
                 else as_prompt(mask, item.side).to(box.device)
-            if stamped:
-                stamp_clicks(prompt, points, labels)
-        logits = chosen(*sam.decode(item.features, boxes=box, points=points, labels=labels, masks=prompt))[0]
+        found, scores = sam.decode(item.features, boxes=box, points=points, labels=labels, masks=prompt)
+        if obedient:
+            there = torch.stack([at_points(found[:, k].expand(len(made), -1, -1), points[0]) > 0 for k in range(3)])
+            scores = scores + (there == (labels[0] > 0.5)).float().sum(1)
+        logits = chosen(found, scores)[0]
         mask = mask_of(logits, item.truth.shape)
         ious.append(iou(mask, item))
         obeyed.append(obeys(mask, click))

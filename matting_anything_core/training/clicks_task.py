@@ -33,8 +33,6 @@ from .views import View, ViewSettings
 
 BOX, POINT, MASK = 0, 1, 2
 """What a dialogue begins with; the stage's `starts` are their shares."""
-STAMP, STAMP_RADIUS = 20.0, 1.5
-"""A stamped click: a disc of this many cells with logits beyond what a mask prompt has otherwise."""
 NEAR = 2.0
 """Cells around a click that are to obey it, as far as the truth agrees."""
 BARE = 0.2
@@ -49,13 +47,16 @@ class ClicksTask(nn.Module):
     trained = "sam."
 
     def __init__(self, sam: Sam, m2m: MaskToMatte, stage: Stage, seed: int, cache: FeatureCache | None,
-                 settings: ViewSettings) -> None:
+                 settings: ViewSettings, teacher: Mapping[str, Tensor] | None = None) -> None:
+        """teacher: its weights, as an earlier stage of this kind hands them on; left out, those of `sam`."""
         super().__init__()
         self.sam, self.m2m, self.stage, self.seed = sam, m2m, stage, seed
         self.cache, self.settings = cache, settings
         m2m.requires_grad_(False)
         sam.image_encoder.requires_grad_(False)
         self.teacher = nn.ModuleList([copy.deepcopy(sam.prompt_encoder), copy.deepcopy(sam.mask_decoder)])
+        if teacher:
+            self.teacher.load_state_dict(teacher)
         self.teacher.requires_grad_(False)
         depthwise_in_float32(sam.image_encoder)
         sam.image_encoder.to(memory_format=torch.channels_last)
@@ -73,10 +74,12 @@ class ClicksTask(nn.Module):
     def groups(self) -> list[dict[str, Any]]:
         """Parameters for the optimiser; vectors without decay."""
         result = []
-        for vectors in (False, True):
-            part = [p for p in self.sam.parameters() if p.requires_grad and (p.ndim <= 1) == vectors]
-            result.append({"params": part, "lr": self.stage.rate, "base": self.stage.rate,
-                           "weight_decay": 0.0 if vectors else self.stage.decay})
+        for module, rate in ((self.sam.prompt_encoder, self.stage.rate * self.stage.prompt_factor),
+                             (self.sam.mask_decoder, self.stage.rate)):
+            for vectors in (False, True):
+                part = [p for p in module.parameters() if p.requires_grad and (p.ndim <= 1) == vectors]
+                result.append({"params": part, "lr": rate, "base": rate,
+                               "weight_decay": 0.0 if vectors else self.stage.decay})
         return result
 
     def features(self, batch: Mapping[str, Tensor]) -> Tensor:
@@ -120,12 +123,12 @@ class ClicksTask(nn.Module):
         rounds = 1 + int(rng.choice(self.stage.rounds, p=_shorter_rather(self.stage.rounds)))
         owner, losses, values = talk.owner, [], {}
         for number in range(rounds + 1):
-            bare, newest, stamped = (chance(rng, p) for p in (BARE, NEWEST, self.stage.stamped))
+            bare, newest = chance(rng, BARE), chance(rng, NEWEST)
             if number:
                 talk.click(rng)
             logits = talk.targets.new_zeros((len(owner), 3, *talk.targets.shape[1:]))
             predicted = logits.new_zeros((len(owner), 3))
-            for rows, prompt in talk.prompts(rng, bare=bare, newest=newest, stamped=stamped, first=number == 0):
+            for rows, prompt in talk.prompts(rng, bare=bare, newest=newest, first=number == 0):
                 if number == 0 and talk.starts[rows[0]] == MASK:
                     prompt = self._own_sometimes(talk, rng, rows, prompt, features)
                 found = decode(self.sam, features, owner[rows], **prompt)
@@ -228,8 +231,7 @@ class Dialogue:
                     self.mask[i] = logits.to(self.mask.device)
             self.points[i].append(next_click(rng, found[i], share, inside))
 
-    def prompts(self, rng: Rng, *, bare: bool, newest: bool, stamped: bool,
-                first: bool) -> list[tuple[Tensor, dict[str, Tensor]]]:
+    def prompts(self, rng: Rng, *, bare: bool, newest: bool, first: bool) -> list[tuple[Tensor, dict[str, Tensor]]]:
         """The prompts of a round in groups of like ones: which of the N, and the decoder's arguments. In the first
         round each is what the dialogue begins with; later, those with a box keep it, and get the mask so far."""
         self.before = self.mask.clone()
@@ -248,10 +250,7 @@ class Dialogue:
                 clicks = torch.tensor([self.points[i][last] for i in rows.tolist()], device=self.boxes.device)
                 prompt["points"], prompt["labels"] = clicks[..., :2], clicks[..., 2]
             if with_mask:
-                masks = self.as_mask(rng, self.mask[rows])
-                if stamped and not first:
-                    stamp_clicks(masks, prompt["points"], prompt["labels"])
-                prompt["masks"] = masks
+                prompt["masks"] = self.as_mask(rng, self.mask[rows])
             found.append((rows, prompt))
         return found
 
@@ -308,17 +307,6 @@ def discs(points: Tensor, size: tuple[int, ...] | torch.Size, radius: float) -> 
     far = (x - cells[..., 0, None]) ** 2
     high = (y - cells[..., 1, None]) ** 2
     return ((high[..., :, None] + far[..., None, :]) <= radius**2).float()
-
-
-def stamp_clicks(masks: Tensor, points: Tensor, labels: Tensor) -> Tensor:
-    """Draw clicks into mask prompts, in place: discs of ±STAMP, later ones over earlier ones. masks: N×1×h×w logits;
-    points: N×P×2 in pixels of the input; labels: N×P (1, 0; -1 is padding)."""
-    near = discs(points, masks.shape[-2:], STAMP_RADIUS).bool()
-    for i in range(points.shape[1]):
-        value = torch.where(labels[:, i] > 0.5, STAMP, -STAMP).to(masks.dtype)[:, None, None, None]
-        there = near[:, i : i + 1] & (labels[:, i] >= 0)[:, None, None, None]
-        masks.copy_(torch.where(there, value, masks))
-    return masks
 
 
 def at_points(logits: Tensor, points: Tensor) -> Tensor:

@@ -26,8 +26,7 @@ class FeatureCache:
     """Features float16, targets uint8, and sizes with the number of objects, for a fixed number of views."""
 
     def __init__(self, folder: Path, length: int, side: int) -> None:
-        """Opens the folder's arrays, made when they are not there. Raises MattingError when they are of another
-        length or input size."""
+        """Opens the folder's arrays, made when they are not there, and made longer when there are to be more views."""
         self.folder, self.length = folder, length
         folder.mkdir(parents=True, exist_ok=True)
         grid, low = side // PATCH, side // CELL
@@ -39,10 +38,7 @@ class FeatureCache:
         path = self.folder / name
         size = int(np.prod(shape)) * np.dtype(kind).itemsize
         with path.open("ab") as file:
-            if file.tell() not in (0, size):
-                raise MattingError(f"{path} holds {file.tell()} bytes, {size} were expected: it belongs to another "
-                                   "number of views or input size; name another feature_cache, or delete the folder")
-            file.truncate(size)
+            file.truncate(max(size, file.tell()))
         return np.memmap(path, kind, "r+", shape=shape)
 
     def claim(self, made_with: dict[str, Any]) -> None:

@@ -22,6 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from .checkpoint import keep_rows_before, load_if_there, save_atomically
+from .clicks_score import click_scores, subjects
 from .ema import MovingAverage
 from .library import Library
 from .prepare import Task, build_task, dataset_for
@@ -118,14 +119,14 @@ def train(recipe: Recipe, out: Path, library: Library, items: list[Item], team: 
         leg = Leg(recipe, number, run, team, out, log, board, items)
         leg.start(state, weights)
         done = leg.go(library, deadline, limits.step)
-        weights, state = of_the_model(leg.average.weights()), None
+        weights, state = leg.average.weights(), None
         if not done:
             break
         if number + 1 < len(recipe.stages):
             run.step, run.clip_norm = 0, 0.0
     board.close()
     assert weights is not None
-    return weights
+    return of_the_model(weights)
 
 
 def of_the_model(weights: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -259,7 +260,10 @@ class Leg:
         with self.average.swapped_in(self.task):
             self.task.eval()
             m2m = self.task.m2m if self.stage.kind == "matte" else None
-            scores = evaluate(self.task.sam, m2m, self.items, self.stage.matte_square, snap=self.stage.snap)
+            if self.stage.kind == "clicks":
+                scores = click_scores(self.task.sam, subjects(self.task.sam, self.items))
+            else:
+                scores = evaluate(self.task.sam, m2m, self.items, self.stage.matte_square, snap=self.stage.snap)
             if self.board.on:
                 some = self.items[:: max(1, len(self.items) // SHOWN)][:SHOWN]
                 self.board.picture("validation", draw(self.task.sam, m2m, some, self.stage.matte_square,

@@ -30,7 +30,8 @@ FOREVER = 10**12
 
 
 def build_task(recipe: Recipe, stage: Stage, weights: dict[str, Tensor] | None) -> Task:
-    """The networks of a stage, filled: with `weights` (named `sam.*`, `m2m.*`), or with what the recipe starts from."""
+    """The networks of a stage, filled: with `weights` (named `sam.*`, `m2m.*`; `teacher.*`, see clicks_task.py), or
+    with what the recipe starts from."""
     sam, m2m = build_sam(recipe.architecture, stage.square), MaskToMatte()
     parts = weights or _start(recipe)
     if parts:
@@ -43,7 +44,8 @@ def build_task(recipe: Recipe, stage: Stage, weights: dict[str, Tensor] | None) 
         load_backbone(sam.image_encoder, path)
     if stage.kind == "clicks":
         cache = open_cache(recipe, stage)
-        return ClicksTask(sam, m2m, stage, recipe.seed, cache, view_settings(recipe, stage))
+        teacher = {name[8:]: x for name, x in parts.items() if name.startswith("teacher.")}
+        return ClicksTask(sam, m2m, stage, recipe.seed, cache, view_settings(recipe, stage), teacher)
     kind = EncoderTask if stage.kind == "encoder" else MatteTask
     return kind(sam, m2m, stage, recipe.seed)
 

@@ -7,11 +7,13 @@ import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar, get_args
+from typing import Any, Literal, TypeAlias, TypeVar, get_type_hints
 
 import torch
 
 from ..errors import MattingError
+from ..networks.sam import Architecture
+from .recipe_checks import RECIPE, SOURCE, STAGE, check_metadata, check_ranges, fitted
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -65,9 +67,9 @@ class Stage:
     Of the stage "clicks": views: how many different ones there are (0: no end); feature_cache: a folder, relative to
     the recipe's file, where the encoder's features of them are kept, 0.6 MB each at 512 px (empty: nowhere); starts:
     how often a dialogue begins with a box, a point, a mask; rounds: at most so many clicks follow; teacher: weight of
-    staying near the decoder that the stage began with, for plain boxes; obey: weight of what is about a click; others:
-    weight of the candidates that are not the best one, once there are clicks; stamped: how often clicks are also drawn
-    into the mask prompt.
+    staying near the decoder that the first of such stages began with, for plain boxes; obey: weight of what is about a
+    click; others: weight of the candidates that are not the best one, once there are clicks; prompt_factor: how much
+    faster the prompt encoder learns than the decoder.
     """
 
     kind: StageKind
@@ -104,7 +106,7 @@ class Stage:
     teacher: float = 0.5
     obey: float = 0.5
     others: float = 0.4
-    stamped: float = 0.5
+    prompt_factor: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -152,10 +154,10 @@ class Recipe:
 
 
 Record = TypeVar("Record", Recipe, Stage, Source)
-_PLAIN: Mapping[str, type] = {"int": int, "float": float, "str": str, "bool": bool, "tuple": tuple, "dict": dict}
-
-
-def _fill(kind: type[Record], table: Mapping[str, Any], where: str) -> Record:
+def _fill(kind: type[Record], table: Mapping[str, Any], where: str, made: tuple[str, ...] = ()) -> Record:
+    """The record of a table; the values of `made` are taken as they are."""
+    if not isinstance(table, dict):
+        raise MattingError(f"{where} is {table!r}; expected a table of keys and values")
     known = {item.name: item for item in fields(kind) if not item.metadata.get("hidden")}
     unknown = sorted(set(table) - set(known))
     if unknown:
@@ -164,17 +166,9 @@ def _fill(kind: type[Record], table: Mapping[str, Any], where: str) -> Record:
                if item.default is MISSING and item.default_factory is MISSING and name not in table]
     if missing:
         raise MattingError(f"{where} lacks {', '.join(missing)}")
-    values: dict[str, Any] = {}
-    for name, value in table.items():
-        wanted = _PLAIN.get(str(known[name].type).partition("[")[0])
-        if wanted is float and isinstance(value, int):
-            value = float(value)
-        if wanted is tuple and isinstance(value, list):
-            value = tuple(value)
-        if wanted is not None and (not isinstance(value, wanted) or (wanted is int and isinstance(value, bool))):
-            raise MattingError(f"{where}: {name} is {value!r}; expected {wanted.__name__}")
-        values[name] = value
-    return kind(**values)
+    hints = get_type_hints(kind)
+    return kind(**{name: value if name in made else fitted(value, hints[name], f"{where}: {name}")
+                   for name, value in table.items()})
 
 
 def read_recipe(path: str | os.PathLike[str]) -> Recipe:
@@ -188,7 +182,7 @@ def read_recipe(path: str | os.PathLike[str]) -> Recipe:
             raise MattingError(f"{file}: [{name}] is a list of tables; write [[{name}]]")
         parts[key] = tuple(_fill(kind, item, f"{file}, {name} {i + 1}")  # type: ignore[type-var]
                            for i, item in enumerate(given))
-    recipe = _fill(Recipe, parts, str(file))
+    recipe = _fill(Recipe, parts, str(file), ("stages", "sources", "validation"))
     recipe = Recipe(**{**{item.name: getattr(recipe, item.name) for item in fields(Recipe)},
                        "folder": str(file.parent)})
     _check(recipe, file)
@@ -216,15 +210,22 @@ def _table(file: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
 def _check(recipe: Recipe, file: Path) -> None:
     if not recipe.stages or not recipe.sources:
         raise MattingError(f"{file} needs at least one [[stage]] and one [[source]]")
+    check_ranges(recipe, RECIPE, str(file))
+    check_metadata(recipe.metadata, str(file))
+    fitted(recipe.architecture, Architecture, f"{file}: architecture")
     for i, stage in enumerate(recipe.stages):
-        if stage.kind not in get_args(StageKind):
-            raise MattingError(f"{file}, stage {i + 1}: kind is {stage.kind!r}; expected encoder or matte")
-        if stage.steps < 1 or stage.batch < 1 or stage.square < 32 or stage.square % 32:
-            raise MattingError(f"{file}, stage {i + 1}: steps and batch must be positive, square a multiple of 32")
-        if stage.kind == "encoder" and recipe.architecture != "lite":
-            raise MattingError(f"{file}, stage {i + 1}: only the lite architecture has an encoder to train")
-        if stage.crop % 16 or (stage.matte_square or stage.square) % 16:
-            raise MattingError(f"{file}, stage {i + 1}: crop and matte_square must be multiples of 16")
-        if stage.precision not in get_args(Precision):
-            raise MattingError(f"{file}, stage {i + 1}: precision is {stage.precision!r}; "
-                               f"expected one of {', '.join(get_args(Precision))}")
+        where = f"{file}, stage {i + 1}"
+        check_ranges(stage, STAGE, where)
+        if stage.kind != "matte" and recipe.architecture != "lite":
+            raise MattingError(f"{where}: kind is {stage.kind}; only the architecture lite has such stages")
+        if (stage.matte_square or stage.square) < stage.crop:
+            raise MattingError(f"{where}: crop is {stage.crop}; expected no more than the matte's square of "
+                               f"{stage.matte_square or stage.square}")
+        if stage.feature_cache and (stage.kind != "clicks" or not stage.views):
+            raise MattingError(f"{where}: feature_cache is for stages of the kind clicks with a number of views")
+    for part, sources in (("source", recipe.sources), ("validation", recipe.validation)):
+        for i, source in enumerate(sources):
+            where = f"{file}, {part} {i + 1}"
+            check_ranges(source, SOURCE, where)
+            if source.keep == "held" and not source.hold_out[0]:
+                raise MattingError(f'{where}: keep is "held", but hold_out leaves nothing out')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -62,18 +63,20 @@ def run(recipe: Recipe, out: Path, *, device: str = "auto", minutes: float | Non
 
 
 def fill_cache(recipe: Recipe, *, part: tuple[int, int] = (1, 1), device: str = "auto") -> int:
-    """Encode ahead the views of the recipe's first stage `clicks`, which must be its first stage; returns how many were
-    made. Several processes may share the work, beside a run that uses what is there.
+    """Encode ahead the views of the recipe's stages `clicks`, which must be its first ones; returns how many were made.
+    Several processes may share the work, beside a run that uses what is there.
 
     part: k, n makes the k-th n-th of the views. Raises MattingError when the stage keeps no features, or starts from
     the result of another stage.
     """
-    stage = recipe.stages[0]
+    leading = itertools.takewhile(lambda stage: stage.kind == "clicks", recipe.stages)
+    stage = max(leading, key=lambda stage: stage.views, default=recipe.stages[0])
     if stage.kind != "clicks" or not stage.feature_cache or not stage.views:
-        raise MattingError(f"the recipe {recipe.name} has no features to make ahead; its first stage must be of the kind "
-                           "clicks and name a number of views and a feature_cache")
+        raise MattingError(f"the recipe {recipe.name} has no features to make ahead; its first stage must be of the "
+                           "kind clicks and name a number of views and a feature_cache")
     cv2.setNumThreads(0)
     library = open_library(recipe.sources, recipe.root, cache=recipe.cache)
+    torch.manual_seed(recipe.seed)  # as the run's first stage, should the recipe start with fresh weights
     task = build_task(recipe, stage, None).to(join_team(device).device)
     task.train()
     assert isinstance(task, ClicksTask)
