@@ -152,6 +152,27 @@ def test_packed_pictures_are_small_have_no_fringe_and_fit(tmp_path: Path) -> Non
     assert render.pack(source, tmp_path / "less", 4, most=int(2.5 * one)) == 2
 
 
+def test_the_recipes_source_reads_them_once_it_is_no_comment(tmp_path: Path) -> None:
+    from matting_anything_core.training.layouts import list_records
+    from matting_anything_core.training.recipe import read_recipe
+    from matting_anything_core.training.run import RECIPES
+
+    text = (RECIPES / "lite.toml").read_text(encoding="utf-8")
+    start = text.index('# [[source]]\n# name = "Rendered"')
+    end = text.index("\n\n", start)
+    (tmp_path / "lite.toml").write_text(text[:start] + text[start:end].replace("# ", "") + text[end:], encoding="utf-8")
+    source = next(each for each in read_recipe(tmp_path / "lite.toml").sources if each.name == "Rendered")
+    folder = tmp_path / "train" / "cutouts" / "rendered"
+    folder.mkdir(parents=True)
+    picture = np.full((8, 8, 4), 90, np.uint8)
+    render.save(picture, folder / render.planned(0).name, lossless=True)
+    (folder / ".unfinished-1-00001_solid.webp").write_bytes(b"")
+    (folder / "failed.txt").touch()
+    records = list_records(source, tmp_path)
+    assert [record.rgb.name for record in records if not record.rgb.name.startswith(".")] == [render.planned(0).name]
+    assert records[-1].rgba
+
+
 def test_strands_start_at_their_roots_and_keep_out_of_balls() -> None:
     rng = np.random.default_rng(0)
     roots = strands.unit(rng.normal(size=(200, 3)))

@@ -80,7 +80,7 @@ def planned(number: int) -> Plan:
         azimuth = float(rng.normal(0, 0.5)) + np.pi * int(rng.integers(2))
     grey = float(np.exp(rng.uniform(np.log(0.03), np.log(0.4))))
     focus = float(rng.uniform(0.01, 0.06)) if rng.random() < 0.25 else 0.0
-    motion = float(rng.uniform(0.01, 0.08)) if rng.random() < 0.12 else 0.0
+    motion = float(rng.uniform(0.005, 0.04)) if rng.random() < 0.12 else 0.0
     return Plan(number, kind, kinds, int(rng.integers(512, 641)), azimuth, elevation, grey, focus, motion)
 
 
@@ -138,7 +138,10 @@ def render(plan: Plan, *, threads: int, samples: int, edges: int, scale: float) 
                  margin=0.02 + plan.motion * 0.5 + plan.focus)
     if plan.motion:
         stage.moved(scene, rng, plan.motion)
-    bounces = 4 if "portrait" in plan.kinds else 3
+    if "portrait" in plan.kinds:  # hair in its own shadow
+        samples, bounces = samples * 3 // 2, 4
+    else:
+        bounces = 3
     light, coverage, alpha, rays = stage.rendered(scene, plan.number, samples=samples, bounces=bounces, threads=threads,
                                                   edges=edges * (2 if plan.motion or plan.focus else 1))
     return finished(light, coverage, alpha, rays, plan.grey, clear=scene.clear, denoised=denoised)

@@ -145,7 +145,7 @@ def portrait(stage: Stage) -> None:
     trunk += [chain(np.array([sign * broad, 0.1, -1.1]), np.array([sign * broad * 1.12, 0.05, -2.0]), 0.2, 0.15)
               for sign in (-1, 1)]
     trunk += [chain(np.array([x * broad, 0.08, -1.1]), np.array([x * broad * 0.8, 0.05, -2.0]), 0.27, 0.27)
-              for x in (-0.6, 0, 0.6)]
+              for x in (-0.66, -0.33, 0, 0.33, 0.66)]
     chest = shapes.blended(trunk, 0.07)
     # Cut off below, flat: the frame's lower edge is where a picture of a bust ends.
     chest = Surface(np.where(chest.points[:, 2:] < low, chest.points * (1, 1, 0) + (0, 0, low), chest.points),
@@ -190,6 +190,10 @@ def portrait(stage: Stage) -> None:
         ways[:, 0] += np.where(guides[:, 0] > rng.normal(0, 0.12), aside, -aside)
         courses = grown(rng, guides, ways, long * rng.uniform(0.85, 1.1, len(guides)), 18, pull=pull,
                         bend=rng.uniform(0, 0.5), frequency=rng.uniform(1.5, 4), balls=balls)
+        if cut not in ("afro", "spiky", "short") and rng.random() < 0.85:  # what hangs before the face goes beside it
+            before = np.clip((-0.12 - courses[..., 1]) * 5, 0, 1) * np.clip((line - courses[..., 2]) * 5, 0, 1)
+            side = np.sign(courses[:, -1:, 0]) * np.hypot(courses[..., 0], rng.uniform(0.3, 0.42) * before)
+            courses[..., 0] += (side - courses[..., 0]) * np.clip(before * 2, 0, 1)
         if tie is not None:  # to the knot close to the skull, then on from there
             part = np.linspace(0, 1, 9)[None, :, None]
             near_skull = guides[:, None] * (1 - part) + tie * part
