@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -93,7 +94,7 @@ def lacking(folder: Path, numbers: Iterable[int]) -> list[int]:
 
 def save(picture: Bytes, path: Path, **settings: Any) -> None:
     """Write WebP, colours under alpha 0 included, by way of a temporary file."""
-    temporary = path.with_name(f".unfinished-{os.getpid()}-{path.name}")
+    temporary = path.with_name(f".unfinished-{os.getpid()}-{path.stem}")  # no picture's ending: training may look
     try:
         Image.fromarray(picture).save(temporary, "WEBP", exact=True, **settings)
         temporary.replace(path)
@@ -268,6 +269,8 @@ def main() -> None:
     if find_spec("bpy") is None:
         parser.exit(1, "Blender's Python module is not installed here; the head of this file says how to get it:"
                        f"\n    {sys.executable} -m pip install 'bpy>=4.5,<4.6'   (needs Python 3.11)\n")
+    # Ended politely, take the batch's process along.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     options.out.mkdir(parents=True, exist_ok=True)
     numbers = options.only or list(range(options.first, options.first + options.count))
     if options.again:
