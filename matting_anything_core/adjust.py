@@ -82,7 +82,7 @@ def grown(alpha: Array, pixels: float) -> Array:
     alpha : float32 H x W, 0..1.
     pixels : radius of the disc whose highest (lowest) value each pixel gets; parts of a pixel are mixed.
     """
-    import cv2
+    from .opencv import cv2
 
     radius = min(abs(pixels), float(max(alpha.shape)))
     if radius == 0 or not alpha.size:
@@ -108,7 +108,7 @@ def _disc(radius: int) -> Array:
 def feathered(alpha: Array, pixels: float) -> Array:
     """Alpha with its edge softened over about `pixels` to either side (a Gaussian of half that). Where the object meets
     the border of the image it stays as it is there."""
-    import cv2
+    from .opencv import cv2
 
     if pixels == 0 or not alpha.size:
         return alpha
