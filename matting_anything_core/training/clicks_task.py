@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from ..errors import MattingError
 from ..networks.m2m import MaskToMatte
 from ..networks.sam import Sam
-from ..prompting import MASK_LOGIT
+from ..pipeline.prompting import MASK_LOGIT
 from .augment import Rng, chance
 from .clicks import STRIDE, bounds_of, confirming_click, next_click, rough_mask, some_region
 from .depthwise import depthwise_in_float32
@@ -103,12 +103,13 @@ class ClicksTask(nn.Module):
         pixels = normalised(self.sam, rgb, sizes)
         precision = self.stage.precision
         with torch.autocast(pixels.device.type, DTYPES[precision], enabled=precision != "float32"):
-            return self.sam.encode(pixels).to(torch.float16)
+            features: Tensor = self.sam.encode(pixels).to(torch.float16)
+        return features
 
     @property
     def device(self) -> torch.device:
         """Where the networks are."""
-        return self.sam.mask_decoder.mask_tokens.weight.device
+        return torch.device(self.sam.mask_decoder.mask_tokens.weight.device)
 
     def forward(self, batch: Mapping[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch of `clicks_data.ClickViews`, and what to log."""
