@@ -28,6 +28,7 @@ from .networks.backbones import BACKBONES
 from .networks.m2m import MaskToMatte
 from .networks.sam import Sam, build_sam, load_state
 from .options import CHOICES, MatteOptions, OptionKeywords, chosen
+from .pipeline.closed_form import solve_trimap
 from .pipeline.correction import corrected
 from .pipeline.crops import crop_for
 from .pipeline.embedding import Embedding, View, visible_colours
@@ -45,6 +46,7 @@ from .pipeline.prompting import (
     mask_logits,
     united,
 )
+from .pipeline.rough_mask import with_rough_mask
 from .pipeline.seeds import Seeds, held, seeds_of, shrunk
 from .result import Matte, Source
 from .threads import check_threads
@@ -211,7 +213,7 @@ class MattingAnything:
         for window in dict.fromkeys(one.window for one in asked):
             members = [index for index, one in enumerate(asked) if one.window == window]
             view = self.view(embedding, window)
-            masks = self.segment(view, [asked[index].told for index in members])
+            masks = self.segment(view, [asked[index].begins for index in members])
             for index, mask in zip(members, masks, strict=True):
                 step = _part_of(report, len(found) / len(asked), (len(found) + 1) / len(asked))
                 found[index] = self._finished(embedding, view, asked[index], mask, how, step)
@@ -242,9 +244,9 @@ class MattingAnything:
         report("matte", 0.0)
         asked = [self._ask(embedding, prompt, how, embedding.whole) for prompt in ready]
         view = self.view(embedding, embedding.whole)
-        masks = self.segment(view, [one.told for one in asked])
+        masks = self.segment(view, [one.begins for one in asked])
         if self.defaults.clip_to_box:
-            masks = [mask._replace(logits=clip_to_box(mask.logits, one.told, view.fit))
+            masks = [mask._replace(logits=clip_to_box(mask.logits, one.begins, view.fit))
                      for one, mask in zip(asked, masks, strict=True)]
         everything = replace(self._ask(embedding, united(ready), how, embedding.whole), several=True)
         return self._finished(embedding, view, everything, united_masks(masks), how, _part_of(report, 0, 1))
@@ -359,17 +361,41 @@ class MattingAnything:
         return [MaskLogits(selected[i : i + 1], scores[i]) for i in range(len(prompts))]
 
     @torch.inference_mode()
-    def refine(self, view: View, mask: MaskLogits, prompt: DecoderPrompt, *, whole: bool = False) -> MaskLogits:
+    def refine(
+        self, view: View, mask: MaskLogits, prompt: DecoderPrompt, *, whole: bool = False,
+        rough: np.ndarray[Any, Any] | None = None,
+    ) -> MaskLogits:
         """A decoded mask, clipped to its box and refined with the view's colours, where this model does so.
 
-        whole: the prompt says that it is one object, of which small components are no part.
+        Parameters
+        ----------
+        view : View
+            That the mask was found in.
+        mask : MaskLogits
+            From `segment`.
+        prompt : DecoderPrompt
+            What the decoder was told.
+        whole : bool
+            The prompt says that it is one object, of which small components are no part.
+        rough : ndarray, optional
+            H×W bool, a rough mask in the view's pixels that came with the prompt (see pipeline/rough_mask.py).
         """
         logits = mask.logits
         if self.defaults.clip_to_box:
             logits = clip_to_box(logits, prompt, view.fit)
+        if rough is not None:
+            logits = self._with_rough_mask(view, logits, rough)
         if self.defaults.refine_masks:
             logits = refine_mask(logits, view.rgb, view.fit, whole=whole)
         return mask._replace(logits=logits)
+
+    def _with_rough_mask(self, view: View, logits: Tensor, rough: np.ndarray[Any, Any]) -> Tensor:
+        height, width = view.fit.scaled
+        small = fit_picture(rough.astype(np.uint8) * 255, view.fit) > 127
+        result = at_input_size(logits, view.fit).clone()
+        decoded = result[0, :height, :width].cpu().numpy()
+        result[0, :height, :width] = torch.from_numpy(with_rough_mask(small, decoded)).to(result.device)
+        return result
 
     @torch.inference_mode()
     def correct(
@@ -436,7 +462,11 @@ class MattingAnything:
         part = self.window_for(prompt, image, detail=how.detail) if window is None else window
         seeds = Seeds(None) if how.reference else seeds_of(prompt, image.height, image.width)
         marks = shrunk(seeds, part, Fit(part.height, part.width, self.square).scaled)
-        return _Asked(prompt, part, decoder_prompt(prompt, part), seeds, marks)
+        told = decoder_prompt(prompt, part, with_mask=how.reference)
+        begins = told
+        if self.defaults.points_correct and not how.reference and told.box is not None and prompt.former is None:
+            begins = told._replace(points=(), labels=())
+        return _Asked(prompt, part, begins, told, seeds, marks)
 
     def _finished(
         self, embedding: Embedding, view: View, one: _Asked, found: MaskLogits, how: HeadOptions,
@@ -450,10 +480,12 @@ class MattingAnything:
         elif how.reference:
             mask = found
         else:
-            mask = self.refine(view, found, one.told, whole=one.whole)
+            rough = None if one.prompt.mask is None else one.prompt.mask[view.window.slices()]
+            mask = self.refine(view, found, one.begins, whole=one.whole, rough=rough)
         changed = np.zeros(view.fit.scaled, np.bool_)
         if one.marks.any():
-            mask, changed = self.correct(view, mask, one.marks, found)
+            evidence = found if one.begins == one.told else self.segment(view, [one.told])[0]
+            mask, changed = self.correct(view, mask, one.marks, evidence)
         report("matte", 0.1)
         where = None if previous is None else _around(changed, view.fit)
         patch = self.predict_alpha(embedding, view, mask, how, report=report, where=where)
@@ -466,6 +498,8 @@ class MattingAnything:
             outside = np.asarray(previous > 0.5)
             outside[part] = solid[part]
             alpha, solid = merged, outside
+        if one.prompt.trimap is not None and not how.reference:
+            alpha, solid = self._within_trimap(embedding, one.prompt.trimap, alpha)
         own = embedding.image.alpha
         if own is not None:  # what is transparent in the image stays so
             opacity = own.astype(np.float32) / np.float32(np.iinfo(own.dtype).max)
@@ -478,14 +512,26 @@ class MattingAnything:
         return Matte(alpha=alpha, mask=solid, score=found.score, prompt=one.prompt, image=embedding.image,
                      warnings=one.seeds.warnings, source=Source(self, embedding, MatteOptions(**asdict(how))))
 
+    def _within_trimap(
+        self, embedding: Embedding, trimap: np.ndarray[Any, Any], alpha: np.ndarray[Any, Any]
+    ) -> tuple[np.ndarray[Any, np.dtype[np.float32]], np.ndarray[Any, np.dtype[np.bool_]]]:
+        """Alpha and mask that are as the trimap says where it is certain; in between as the alpha head says, where it
+        was trained to, and else solved in closed form."""
+        if self.defaults.head == "guided":
+            result = solve_trimap(embedding.visible, trimap)
+        else:
+            result = np.where(trimap == 128, alpha, (trimap == 255).astype(np.float32))
+        return result.astype(np.float32), np.asarray(result > 0.5)
+
 
 @dataclass(frozen=True, eq=False)
 class _Asked:
-    """A checked prompt, the part of the image to look at, what the decoder is told of it there, and its seeds: in the
-    image's pixels, and at the view's scaled size."""
+    """A checked prompt, the part of the image to look at, what the decoder is told of it there (begins: for the mask
+    that is then corrected; told: all of it), and its seeds: in the image's pixels, and at the view's scaled size."""
 
     prompt: Prompt
     window: Window
+    begins: DecoderPrompt
     told: DecoderPrompt
     seeds: Seeds
     marks: Marks
@@ -493,9 +539,8 @@ class _Asked:
 
     @property
     def whole(self) -> bool:
-        """Whether a box is all that is known, so that small components are no part of the object."""
-        prompt = self.prompt
-        return not self.several and prompt.points is None and prompt.mask is None and not self.seeds
+        """Whether the mask begins with a box alone, so that small components are no part of the object."""
+        return not self.several and not self.begins.points and self.prompt.mask is None
 
 
 def _defaults(defaults: Defaults, metadata: Mapping[str, str]) -> Defaults:

@@ -23,7 +23,7 @@ UNSEEN = 2e-5
 class Colors:
     """The colours of an image, ready to be compared."""
 
-    def __init__(self, rgb: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
+    def __init__(self, rgb: Array) -> None:
         """rgb: H×W×3 uint8."""
         import numpy as np
 
