@@ -66,7 +66,7 @@ def test_a_click_takes_out_the_region_it_points_at_and_no_more() -> None:
 
 
 def test_what_other_seeds_say_stays() -> None:
-    rgb, body, arm = scene()
+    rgb, body, _ = scene()
     values = np.where(body, np.float32(6), np.float32(-6))
     marks = np.zeros(body.shape, np.int8)
     marks[118:123, 178:183] = KEEP
@@ -90,7 +90,7 @@ def test_every_point_holds_for_every_kind_of_prompt(points: list[tuple[int, int,
             found = found.corrected(points=[place], labels=[label])
     else:
         [found] = model.matte(embedding, Prompt(box=(10, 8, 70, 50), points=places, labels=labels))
-    last = {place: label for place, label in zip(places, labels, strict=True)}
+    last = dict(zip(places, labels, strict=True))
     for (x, y), label in last.items():
         assert (found.alpha[int(y), int(x)] > 0.5) == bool(label)
         assert found.mask[int(y), int(x)] == bool(label)
@@ -167,7 +167,7 @@ def test_the_true_mask_as_a_prompt_stays(lite: MattingAnything, photo: np.ndarra
 
 
 def test_a_rough_mask_comes_out_better() -> None:
-    rgb, body, _ = scene()
+    _, body, _ = scene()
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (17, 17))
     holed = body.copy()
     holed[100:108, 90:98] = False
@@ -189,8 +189,8 @@ def test_a_trimap_holds_and_is_solved_between(lite: MattingAnything) -> None:
     trimap = np.where(cv2.dilate((trimap == 128).astype(np.uint8), np.ones((9, 9))) > 0, 128, trimap).astype(np.uint8)
     solved = solve_trimap(rgb, trimap)
     assert np.abs(solved - alpha)[trimap == 128].mean() < 0.02
-    for given in (trimap, trimap / 255.0):
-        found = matte(rgb, Prompt(trimap=given), model=lite).alpha
+    for form in (trimap, trimap / 255.0):
+        found = matte(rgb, Prompt(trimap=form), model=lite).alpha
         np.testing.assert_array_equal(found[trimap == 0], 0)
         np.testing.assert_array_equal(found[trimap == 255], 1)
         np.testing.assert_allclose(found, solved, atol=1e-6)
