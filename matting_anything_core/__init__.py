@@ -33,8 +33,11 @@ from .errors import (
     PromptError,
     WeightsError,
 )
+from .options import MatteOptions
+from .pipeline.embedding import Embedding
+from .strokes import Stroke
 from .threads import guard_forks
-from .types import Embedding, Prompt
+from .types import Prompt
 
 if TYPE_CHECKING:
     from .api import Words, all_matches, load_model, matte
@@ -45,8 +48,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "CancelledError", "DeviceError", "Embedding", "Image", "ImageError", "Matte", "MattingAnything", "MattingError",
-    "MissingExtraError", "NothingFoundError", "Prompt", "PromptError", "WeightsError", "Words", "all_matches",
+    "CancelledError", "DeviceError", "Embedding", "Image", "ImageError", "Matte", "MatteOptions",
+    "MattingAnything", "MattingError", "MissingExtraError", "NothingFoundError", "Prompt", "PromptError", "Stroke",
+    "WeightsError", "Words", "all_matches",
     "load_model", "matte", "read_image", "write_image",
 ]
 

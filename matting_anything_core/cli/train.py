@@ -42,6 +42,9 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
                         help="stop at step N of the current stage, with a checkpoint to go on from")
     parser.add_argument("--export", metavar="FILE.safetensors", default=None,
                         help="write the averaged weights of the checkpoint in --out as one model file, and stop")
+    parser.add_argument("--fill-cache", metavar="K/N", default=None,
+                        help="encode ahead the K-th of N parts of the views that the recipe's stage `clicks` keeps the "
+                             "features of, and stop; several processes may do so, and a run go on beside them")
     parser.add_argument("--dry-run", action="store_true",
                         help="read some pictures of every source, take a few steps of every stage, and say what the "
                              "run will need; nothing is kept")
@@ -64,8 +67,20 @@ def run(args: argparse.Namespace) -> int:
         path = training.export(recipe, out, Path(args.export))
         print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
         return 0
+    if args.fill_cache:
+        made = training.fill_cache(recipe, part=_part(args.fill_cache), device=args.device)
+        print(f"{made} views encoded")
+        return 0
     if args.dry_run:
         print(training.dry_run(recipe, device=args.device))
         return 0
     training.run(recipe, out, device=args.device, minutes=args.minutes, steps=args.steps)
     return 0
+
+
+def _part(text: str) -> tuple[int, int]:
+    """K/N as numbers, 1 <= K <= N."""
+    first, slash, last = text.partition("/")
+    if slash and first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last):
+        return int(first), int(last)
+    raise MattingError(f"--fill-cache is {text!r}; expected K/N with 1 <= K <= N, such as 1/2")

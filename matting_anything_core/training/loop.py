@@ -22,6 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from .checkpoint import keep_rows_before, load_if_there, save_atomically
+from .clicks_score import click_scores, subjects
 from .ema import MovingAverage
 from .library import Library
 from .prepare import Task, build_task, dataset_for
@@ -125,7 +126,12 @@ def train(recipe: Recipe, out: Path, library: Library, items: list[Item], team: 
             run.step, run.clip_norm = 0, 0.0
     board.close()
     assert weights is not None
-    return weights
+    return of_the_model(weights)
+
+
+def of_the_model(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The networks' weights, without what a task keeps for the training alone."""
+    return {name: x for name, x in weights.items() if name.startswith(("sam.", "m2m."))}
 
 
 class Leg:
@@ -254,7 +260,10 @@ class Leg:
         with self.average.swapped_in(self.task):
             self.task.eval()
             m2m = self.task.m2m if self.stage.kind == "matte" else None
-            scores = evaluate(self.task.sam, m2m, self.items, self.stage.matte_square, snap=self.stage.snap)
+            if self.stage.kind == "clicks":
+                scores = click_scores(self.task.sam, subjects(self.task.sam, self.items))
+            else:
+                scores = evaluate(self.task.sam, m2m, self.items, self.stage.matte_square, snap=self.stage.snap)
             if self.board.on:
                 some = self.items[:: max(1, len(self.items) // SHOWN)][:SHOWN]
                 self.board.picture("validation", draw(self.task.sam, m2m, some, self.stage.matte_square,

@@ -14,6 +14,8 @@ from ..errors import WeightsError
 from ..networks.lite import LiteEncoder
 from ..networks.m2m import MaskToMatte
 from ..networks.sam import build_sam, load_state
+from .clicks_data import ClickViews, open_cache, view_settings
+from .clicks_task import ClicksTask
 from .encoder_task import EncoderTask
 from .layouts import installed
 from .library import Library
@@ -23,12 +25,13 @@ from .matte_task import MatteTask
 from .paper_data import PaperMattes
 from .recipe import Recipe, Stage
 
-Task: TypeAlias = "EncoderTask | MatteTask"
+Task: TypeAlias = "EncoderTask | ClicksTask | MatteTask"
 FOREVER = 10**12
 
 
 def build_task(recipe: Recipe, stage: Stage, weights: dict[str, Tensor] | None) -> Task:
-    """The networks of a stage, filled: with `weights` (named `sam.*`, `m2m.*`), or with what the recipe starts from."""
+    """The networks of a stage, filled: with `weights` (named `sam.*`, `m2m.*`; `teacher.*`, see clicks_task.py), or
+    with what the recipe starts from."""
     sam, m2m = build_sam(recipe.architecture, stage.square), MaskToMatte()
     parts = weights or _start(recipe)
     if parts:
@@ -39,6 +42,10 @@ def build_task(recipe: Recipe, stage: Stage, weights: dict[str, Tensor] | None) 
     elif recipe.backbone and isinstance(sam.image_encoder, LiteEncoder):
         path = installed(recipe.backbone) or Path(os.path.expandvars(recipe.backbone))
         load_backbone(sam.image_encoder, path)
+    if stage.kind == "clicks":
+        cache = open_cache(recipe, stage)
+        teacher = {name[8:]: x for name, x in parts.items() if name.startswith("teacher.")}
+        return ClicksTask(sam, m2m, stage, recipe.seed, cache, view_settings(recipe, stage), teacher)
     kind = EncoderTask if stage.kind == "encoder" else MatteTask
     return kind(sam, m2m, stage, recipe.seed)
 
@@ -78,5 +85,7 @@ def dataset_for(recipe: Recipe, stage: Stage, library: Library, number: int) -> 
     if stage.kind == "encoder":
         settings = SceneSettings(seed, stage.square, stage.photographs, stage.most_objects, stage.generated)
         return PromptedScenes(library, settings, FOREVER)
+    if stage.kind == "clicks":
+        return ClickViews(library, view_settings(recipe, stage), stage.views, open_cache(recipe, stage), FOREVER)
     kind = PaperMattes if stage.samples == "paper" else SceneMattes
     return kind(library, stage, seed, FOREVER)

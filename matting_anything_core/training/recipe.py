@@ -7,18 +7,20 @@ import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar, get_args
+from typing import Any, Literal, TypeAlias, TypeVar, get_type_hints
 
 import torch
 
 from ..errors import MattingError
+from ..networks.backbones import BACKBONES
+from .recipe_checks import RECIPE, SOURCE, STAGE, check_metadata, check_ranges, fitted
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-StageKind: TypeAlias = Literal["encoder", "matte"]
+StageKind: TypeAlias = Literal["encoder", "clicks", "matte"]
 Role: TypeAlias = Literal["foreground", "picture", "background"]
 Precision: TypeAlias = Literal["float32", "bfloat16", "float16"]
 DTYPES: Mapping[str, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -54,12 +56,20 @@ class Source:
 class Stage:
     """One leg of a training run.
 
-    kind: "encoder" trains encoder, prompt encoder and mask decoder (box or points -> mask), "matte" trains
-    Mask-to-Matte on the frozen result. square: the encoder's input; matte_square: Mask-to-Matte's (0: the same);
+    kind: "encoder" trains encoder, prompt encoder and mask decoder (box or points -> mask), "clicks" the latter two
+    alone in dialogues with corrective clicks and mask prompts (see `clicks_task.py`), "matte" trains Mask-to-Matte on
+    the frozen result. square: the encoder's input; matte_square: Mask-to-Matte's (0: the same);
     crop: side of random windows of the matte's square that are taught, `crops` of them a picture (0: all of it).
     samples: "scenes" (`scene.py`) or "paper" (section 4.1: composites and pictures, cropped about the unknown region).
     schedule: where each scale is taught, see `weight_maps.py`. snap: Mask-to-Matte is given masks as the small
     model uses them, ended at the box and moved to the picture's edges (`snap.py`). batch is for each process.
+
+    Of the stage "clicks": views: how many different ones there are (0: no end); feature_cache: a folder, relative to
+    the recipe's file, where the encoder's features of them are kept, 0.6 MB each at 512 px (empty: nowhere); starts:
+    how often a dialogue begins with a box, a point, a mask; rounds: at most so many clicks follow; teacher: weight of
+    staying near the decoder that the first of such stages began with, for plain boxes; obey: weight of what is about a
+    click; others: weight of the candidates that are not the best one, once there are clicks; prompt_factor: how much
+    faster the prompt encoder learns than the decoder.
     """
 
     kind: StageKind
@@ -89,6 +99,14 @@ class Stage:
     freeze_norms: bool = True
     snap: bool = False
     precision: Precision = "float32"
+    views: int = 0
+    feature_cache: str = ""
+    starts: tuple[float, float, float] = (0.55, 0.2, 0.25)
+    rounds: int = 4
+    teacher: float = 0.5
+    obey: float = 0.5
+    others: float = 0.4
+    prompt_factor: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -136,10 +154,10 @@ class Recipe:
 
 
 Record = TypeVar("Record", Recipe, Stage, Source)
-_PLAIN: Mapping[str, type] = {"int": int, "float": float, "str": str, "bool": bool, "tuple": tuple, "dict": dict}
-
-
-def _fill(kind: type[Record], table: Mapping[str, Any], where: str) -> Record:
+def _fill(kind: type[Record], table: Mapping[str, Any], where: str, made: tuple[str, ...] = ()) -> Record:
+    """The record of a table; the values of `made` are taken as they are."""
+    if not isinstance(table, dict):
+        raise MattingError(f"{where} is {table!r}; expected a table of keys and values")
     known = {item.name: item for item in fields(kind) if not item.metadata.get("hidden")}
     unknown = sorted(set(table) - set(known))
     if unknown:
@@ -148,29 +166,15 @@ def _fill(kind: type[Record], table: Mapping[str, Any], where: str) -> Record:
                if item.default is MISSING and item.default_factory is MISSING and name not in table]
     if missing:
         raise MattingError(f"{where} lacks {', '.join(missing)}")
-    values: dict[str, Any] = {}
-    for name, value in table.items():
-        wanted = _PLAIN.get(str(known[name].type).partition("[")[0])
-        if wanted is float and isinstance(value, int):
-            value = float(value)
-        if wanted is tuple and isinstance(value, list):
-            value = tuple(value)
-        if wanted is not None and (not isinstance(value, wanted) or (wanted is int and isinstance(value, bool))):
-            raise MattingError(f"{where}: {name} is {value!r}; expected {wanted.__name__}")
-        values[name] = value
-    return kind(**values)
+    hints = get_type_hints(kind)
+    return kind(**{name: value if name in made else fitted(value, hints[name], f"{where}: {name}")
+                   for name, value in table.items()})
 
 
 def read_recipe(path: str | os.PathLike[str]) -> Recipe:
     """Read a recipe's TOML file. Raises MattingError that names the file, the table and the key that is wrong."""
     file = Path(path)
-    if not file.exists():
-        raise MattingError(f"there is no recipe {file}; the package's own are in {Path(__file__).parent / 'recipes'}")
-    try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise MattingError(f"{file} is no TOML: {error}") from None
-    parts: dict[str, Any] = dict(table)
+    parts = _table(file)
     for key, kind, name in (("stages", Stage, "stage"), ("sources", Source, "source"),
                             ("validation", Source, "validation")):
         given = parts.pop(name, [])
@@ -178,25 +182,51 @@ def read_recipe(path: str | os.PathLike[str]) -> Recipe:
             raise MattingError(f"{file}: [{name}] is a list of tables; write [[{name}]]")
         parts[key] = tuple(_fill(kind, item, f"{file}, {name} {i + 1}")  # type: ignore[type-var]
                            for i, item in enumerate(given))
-    recipe = _fill(Recipe, parts, str(file))
+    recipe = _fill(Recipe, parts, str(file), ("stages", "sources", "validation"))
     recipe = Recipe(**{**{item.name: getattr(recipe, item.name) for item in fields(Recipe)},
                        "folder": str(file.parent)})
     _check(recipe, file)
     return recipe
 
 
+def _table(file: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The file's keys, and those of its `base` that it does not have itself."""
+    if not file.exists():
+        raise MattingError(f"there is no recipe {file}; the package's own are in {Path(__file__).parent / 'recipes'}")
+    if file.resolve() in above:
+        raise MattingError(f"{file} is its own base")
+    try:
+        table: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise MattingError(f"{file} is no TOML: {error}") from None
+    base = table.pop("base", None)
+    if base is None:
+        return table
+    if not isinstance(base, str):
+        raise MattingError(f"{file}: base is {base!r}; expected a recipe's file, relative to this one")
+    return {**_table(file.parent / base, (*above, file.resolve())), **table}
+
+
 def _check(recipe: Recipe, file: Path) -> None:
     if not recipe.stages or not recipe.sources:
         raise MattingError(f"{file} needs at least one [[stage]] and one [[source]]")
+    check_ranges(recipe, RECIPE, str(file))
+    check_metadata(recipe.metadata, str(file))
+    if recipe.architecture not in BACKBONES:
+        raise MattingError(f"{file}: architecture is {recipe.architecture!r}; expected one of {', '.join(BACKBONES)}")
     for i, stage in enumerate(recipe.stages):
-        if stage.kind not in get_args(StageKind):
-            raise MattingError(f"{file}, stage {i + 1}: kind is {stage.kind!r}; expected encoder or matte")
-        if stage.steps < 1 or stage.batch < 1 or stage.square < 32 or stage.square % 32:
-            raise MattingError(f"{file}, stage {i + 1}: steps and batch must be positive, square a multiple of 32")
-        if stage.kind == "encoder" and recipe.architecture != "lite":
-            raise MattingError(f"{file}, stage {i + 1}: only the lite architecture has an encoder to train")
-        if stage.crop % 16 or (stage.matte_square or stage.square) % 16:
-            raise MattingError(f"{file}, stage {i + 1}: crop and matte_square must be multiples of 16")
-        if stage.precision not in get_args(Precision):
-            raise MattingError(f"{file}, stage {i + 1}: precision is {stage.precision!r}; "
-                               f"expected one of {', '.join(get_args(Precision))}")
+        where = f"{file}, stage {i + 1}"
+        check_ranges(stage, STAGE, where)
+        if stage.kind != "matte" and recipe.architecture != "lite":
+            raise MattingError(f"{where}: kind is {stage.kind}; only the architecture lite has such stages")
+        if (stage.matte_square or stage.square) < stage.crop:
+            raise MattingError(f"{where}: crop is {stage.crop}; expected no more than the matte's square of "
+                               f"{stage.matte_square or stage.square}")
+        if stage.feature_cache and (stage.kind != "clicks" or not stage.views):
+            raise MattingError(f"{where}: feature_cache is for stages of the kind clicks with a number of views")
+    for part, sources in (("source", recipe.sources), ("validation", recipe.validation)):
+        for i, source in enumerate(sources):
+            where = f"{file}, {part} {i + 1}"
+            check_ranges(source, SOURCE, where)
+            if source.keep == "held" and not source.hold_out[0]:
+                raise MattingError(f'{where}: keep is "held", but hold_out leaves nothing out')

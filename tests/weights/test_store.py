@@ -123,7 +123,8 @@ def test_a_file_that_is_truncated_while_in_use_does_no_harm(tmp_path, files, nam
     else:
         path = tmp_path / "joint.pth"
         parts = {"module.m2m.": torch.load(files["m2m"]), "module.seg_model.": torch.load(files["sam"])}
-        torch.save({prefix + key: value for prefix in parts for key, value in parts[prefix].items()}, path)
+        joint = {prefix + key: value for prefix, part in parts.items() for key, value in part.items()}
+        torch.save({"state_dict": joint}, path)
     code = ("import os, sys\nfrom matting_anything_core import load_model\n"
             "from matting_anything_core.weights import open_checkpoint\n"
             "checkpoint, model = open_checkpoint(sys.argv[1]), load_model(sys.argv[1], device='cpu')\n"
