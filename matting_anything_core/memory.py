@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 import sys
+import traceback
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -24,12 +25,13 @@ _SIGNS = (
     "insufficient memory",  # OpenCV
     "invalid buffer size",  # MPS, for a single tensor beyond what it can address
     "std::bad_alloc",
+    "could not create a primitive",  # oneDNN, which does not say why
     "failed to map segment",  # the loader of shared libraries
     "cannot map zero-fill pages",
     "unable to allocate",
     "unable to mmap",
 )
-_NUMBER = r"(\d+(?:\.\d+)?)"
+_NUMBER = r"(\d+(?:\.\d*)?)"
 _ASKED = (
     (re.compile(rf"tried to allocate {_NUMBER} ([KMGT]i?B)", re.IGNORECASE), None),  # CUDA, MPS
     (re.compile(rf"unable to allocate {_NUMBER} ([KMGT]i?B)", re.IGNORECASE), None),  # numpy
@@ -137,8 +139,10 @@ def memory_errors(what: str, *, advice: str = "", memory: str = "", least: int =
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        failed = error.with_traceback(None)
-    # Outside of the handler, and without its traceback: the error's frames would still hold what is to be freed.
+        failed = error
+    # What the frames of the error hold is freed now: a caller that catches the new one goes on with other work.
+    traceback.clear_frames(failed.__traceback__)
+    failed.__traceback__ = None
     asked = asked_for(failed) or 0
     if asked and not memory and (room := free_memory()) is not None:
         asked += room.used
