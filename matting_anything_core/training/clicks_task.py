@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -108,7 +108,7 @@ class ClicksTask(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the networks are."""
-        return self.sam.mask_decoder.mask_tokens.weight.device
+        return next(self.sam.parameters()).device
 
     def forward(self, batch: Mapping[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch of `clicks_data.ClickViews`, and what to log."""
@@ -121,7 +121,9 @@ class ClicksTask(nn.Module):
 
     def _dialogue(self, talk: Dialogue, features: Tensor, rng: Rng) -> tuple[Tensor, dict[str, Tensor]]:
         rounds = 1 + int(rng.choice(self.stage.rounds, p=_shorter_rather(self.stage.rounds)))
-        owner, losses, values = talk.owner, [], {}
+        owner = talk.owner
+        losses: list[Tensor] = []
+        values: dict[str, Tensor] = {}
         for number in range(rounds + 1):
             bare, newest = chance(rng, BARE), chance(rng, NEWEST)
             if number:
@@ -139,11 +141,10 @@ class ClicksTask(nn.Module):
                 loss = loss + self.stage.teacher * self._taught(talk, logits, features)
             losses.append(loss)
             talk.answer(logits.detach(), predicted.detach())
-            name = "first" if number == 0 else "later"
-            values[f"{name}_loss"] = values.get(f"{name}_loss", 0) + loss.detach() / (rounds if number else 1)
-            values[f"{name}_iou"] = values.get(f"{name}_iou", 0) + iou / (rounds if number else 1)
-            if number:
-                values["obeyed"] = values.get("obeyed", 0) + hit / rounds
+            new = {"later_loss": loss.detach(), "later_iou": iou, "obeyed": hit} if number else \
+                {"first_loss": loss.detach(), "first_iou": iou}
+            for name, value in new.items():
+                values[name] = values.get(name, torch.zeros_like(value)) + value / (rounds if number else 1)
         return torch.stack(losses).mean(), values
 
     @torch.no_grad()
@@ -162,7 +163,7 @@ class ClicksTask(nn.Module):
         rows = torch.nonzero(talk.starts == BOX)[:, 0]
         if not len(rows):
             return logits.sum() * 0
-        prompts, decoder = self.teacher
+        prompts, decoder = cast(Any, self.teacher)
         with torch.no_grad():
             sparse, dense = prompts(None, talk.boxes[rows], None)
             place = prompts.get_dense_pe()
