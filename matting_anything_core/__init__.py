@@ -33,7 +33,11 @@ from .errors import (
     PromptError,
     WeightsError,
 )
-from .types import Embedding, Prompt
+from .options import MatteOptions
+from .pipeline.embedding import Embedding
+from .strokes import Stroke
+from .threads import guard_forks
+from .types import Prompt
 
 if TYPE_CHECKING:
     from .api import Words, all_matches, load_model, matte
@@ -44,8 +48,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
-    "CancelledError", "DeviceError", "Embedding", "Image", "ImageError", "Matte", "MattingAnything", "MattingError",
-    "MissingExtraError", "NothingFoundError", "Prompt", "PromptError", "WeightsError", "Words", "all_matches",
+    "CancelledError", "DeviceError", "Embedding", "Image", "ImageError", "Matte", "MatteOptions",
+    "MattingAnything", "MattingError", "MissingExtraError", "NothingFoundError", "Prompt", "PromptError", "Stroke",
+    "WeightsError", "Words", "all_matches",
     "load_model", "matte", "read_image", "write_image",
 ]
 
@@ -62,10 +67,16 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    value = getattr(import_module(f".{_LAZY[name]}", __name__), name)
+    from .startup import loading
+
+    with loading("torch"):
+        value = getattr(import_module(f".{_LAZY[name]}", __name__), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+guard_forks()

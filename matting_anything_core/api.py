@@ -5,20 +5,25 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import TYPE_CHECKING, Literal, overload
+from typing import TYPE_CHECKING, overload
 
+from . import torch_first as torch_first
 from .errors import PromptError
 from .image import Image, read_image
+from .kept import Kept
 from .model import MattingAnything
-from .types import Embedding, Prompt, prompts_of
+from .options import MatteOptions, OptionKeywords
+from .pipeline.embedding import Embedding
+from .types import Prompt, prompts_of
 
 if TYPE_CHECKING:
     import torch
+    from typing_extensions import Unpack
 
     from .grounding import Grounded, Grounding
+    from .image import ImageInput
     from .result import Matte
-    from .types import Box, Guidance, ImageInput, ProgressCallback, Prompt, PromptInput, Sides
+    from .types import Box, ProgressCallback, PromptInput
 
 
 def load_model(
@@ -29,35 +34,50 @@ def load_model(
     sam: str | os.PathLike[str] | None = None,
     m2m: str | os.PathLike[str] | None = None,
     folders: Sequence[str | os.PathLike[str]] = (),
+    threads: int | None = None,
 ) -> MattingAnything:
-    """Load a model; it can be kept for any number of pictures and shared between threads.
+    """Load a model; it can be kept for any number of pictures, and shared between threads and, on the CPU, with
+    processes that are forked later.
 
     model: lite (comes with the package), vit_b, vit_l, vit_h (fetched by `matting-anything weights fetch NAME`), or the
     path of a .safetensors file. sam, m2m: files to take the two networks of vit_* from instead of the cache folder.
     folders: where else to look for weights by name (a host's model folders), as fetched or as published.
     device: auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:1, mps. dtype: auto, float32, float16, bfloat16; auto is
     half precision (autocast) on CUDA and float32 elsewhere.
+    threads: how many the CPU computes with, in the calling thread only; left out, as many as torch would, or fewer in
+    a container with a smaller share of the cores. Results on the CPU may differ in their last bits between numbers.
 
-    Raises WeightsError when weights are missing or damaged (nothing is downloaded), DeviceError for an absent device.
+    Raises WeightsError when weights are missing or damaged (nothing is downloaded), DeviceError for an absent device
+    and when memory does not suffice, MissingExtraError when OpenCV cannot be loaded here.
     """
+    from . import opencv as opencv  # says what to install before anything else is done
+    from .device import resolve_device, working
+    from .threads import check_threads
     from .weights.store import open_checkpoint
 
-    checkpoint = open_checkpoint(model, sam=sam, m2m=m2m, folders=folders)
-    return MattingAnything.from_checkpoint(checkpoint, device=device, dtype=dtype)
+    check_threads(threads)
+    with working(resolve_device(device), f"loading {model}", threads=threads):
+        checkpoint = open_checkpoint(model, sam=sam, m2m=m2m, folders=folders)
+        return MattingAnything.from_checkpoint(checkpoint, device=device, dtype=dtype, threads=threads)
 
 
-@lru_cache(maxsize=1)
+_MODEL: Kept[MattingAnything] = Kept()
+"""The model of the last call of `matte`: the one thing this library keeps by itself …"""
+_DETECTOR: Kept[Grounding] = Kept()
+"""… and the detector of the last call with words, kept like it."""
+
+
 def _kept(model: str, device: str) -> MattingAnything:
-    """The model of the last call of `matte`: the one thing this library keeps by itself."""
-    return load_model(model, device=device)
+    from .weights.store import files_behind
+
+    return _MODEL.get((model, device), files_behind(model), lambda: load_model(model, device=device))
 
 
-@lru_cache(maxsize=1)
 def _kept_grounding(name: str, device: str) -> Grounding:
-    """The detector of the last call with words, kept like the model."""
     from .grounding import load_grounding
+    from .grounding.load import files_of
 
-    return load_grounding(name, device=device)
+    return _DETECTOR.get((name, device), files_of(name), lambda: load_grounding(name, device=device))
 
 
 @dataclass(frozen=True)
@@ -87,94 +107,123 @@ class Words:
 
 @overload
 def matte(
-    image: ImageInput | Embedding, prompt: list[Prompt] | list[PromptInput] | list[Box], *,
-    model: str | os.PathLike[str] | MattingAnything = ..., device: str | torch.device = ...,
-    guidance: Guidance | Literal["auto"] = ..., sides: Sides | Literal["auto"] = ..., postprocess: bool = ...,
-    detail: bool = ..., words: Words = ..., progress: ProgressCallback | None = ...,
+    image: ImageInput | Embedding, prompt: list[Prompt] | list[PromptInput] | list[Box],
+    options: MatteOptions | None = ..., *, model: str | os.PathLike[str] | MattingAnything = ...,
+    device: str | torch.device = ..., words: Words = ..., progress: ProgressCallback | None = ...,
+    **keywords: Unpack[OptionKeywords],
 ) -> list[Matte]: ...
 
 
 @overload
 def matte(
-    image: ImageInput | Embedding, prompt: PromptInput, *,
-    model: str | os.PathLike[str] | MattingAnything = ..., device: str | torch.device = ...,
-    guidance: Guidance | Literal["auto"] = ..., sides: Sides | Literal["auto"] = ..., postprocess: bool = ...,
-    detail: bool = ..., words: Words = ..., progress: ProgressCallback | None = ...,
+    image: ImageInput | Embedding, prompt: PromptInput,
+    options: MatteOptions | None = ..., *, model: str | os.PathLike[str] | MattingAnything = ...,
+    device: str | torch.device = ..., words: Words = ..., progress: ProgressCallback | None = ...,
+    **keywords: Unpack[OptionKeywords],
 ) -> Matte: ...
 
 
 def matte(
     image: ImageInput | Embedding,
     prompt: PromptInput | Sequence[PromptInput],
+    options: MatteOptions | None = None,
     *,
     model: str | os.PathLike[str] | MattingAnything = "lite",
     device: str | torch.device = "auto",
-    guidance: Guidance | Literal["auto"] = "auto",
-    sides: Sides | Literal["auto"] = "auto",
-    postprocess: bool = False,
-    detail: bool = True,
     words: Words = Words(),
     progress: ProgressCallback | None = None,
+    **keywords: Unpack[OptionKeywords],
 ) -> Matte | list[Matte]:
-    """Cut an object out of a picture.
+    """Cut an object out of an image.
 
-    image: a path, the bytes of a file, a Pillow picture, an array H×W(×1, 3, 4) of uint8, uint16 or floats 0..1, or a
-    tensor; or the Embedding that `model` made of it. prompt: a box (x0, y0, x1, y1), a mask H×W, words, a dict or a
-    Prompt; a list of those gives a list of mattes. Coordinates are pixels of the picture as seen (after EXIF
-    orientation).
-    model: a name or path for `load_model`, which keeps the last one, or a loaded model (then `device` is not used for
-    it). guidance, sides, postprocess, detail, progress: as for `MattingAnything.matte`.
-    words: how words in prompts are looked for; the most confident match is taken (all of them: `all_matches`).
+    Same input, same output; the inputs stay untouched.
 
-    Returns one Matte, or a list of them for a list of prompts. Same input, same output; the inputs stay untouched.
-    Raises MattingError: PromptError, ImageError, WeightsError, DeviceError, and for words NothingFoundError and
-    MissingExtraError.
+    Parameters
+    ----------
+    image
+        A path, the bytes of a file, a Pillow image, an array H×W(×1, 3, 4) of uint8, uint16 or floats 0..1, or a
+        tensor; or the Embedding that `model` made of it.
+    prompt
+        A box (x0, y0, x1, y1), a mask H×W, words, a dict or a Prompt; a list of those gives a list of mattes.
+        Coordinates are pixels of the image as seen (after EXIF orientation).
+    options : MatteOptions, optional
+        How the matte is made; its fields may be given as keywords as well (`guidance="alpha"`).
+    model
+        A name or path for `load_model`, or a loaded model. The last one that was named is kept, until its file changes
+        or another one is named.
+    device
+        As for `load_model`; not used for a loaded model.
+    words : Words
+        How words in prompts are looked for; the most confident match is taken (all of them: `all_matches`).
+    progress : callable, optional
+        Called with the name of the stage and the share done, 0..1; what it raises ends the work.
+
+    Returns
+    -------
+    Matte or list of Matte
+        A list for a list of prompts.
+
+    Raises
+    ------
+    MattingError
+        PromptError, ImageError, WeightsError, DeviceError, and for words NothingFoundError and MissingExtraError.
+
+    Examples
+    --------
+    >>> result = matte("photo.jpg", (120, 40, 560, 700))
+    >>> better = result.corrected(points=[(300, 200)], labels=[0])
+    >>> better.cutout().save("dog.png")
     """
     prompts, single = prompts_of(prompt)
-    mattes = _mattes(image, prompts, False, model, device, guidance, sides, postprocess, detail, words,
-                     progress)
+    how = MatteOptions.of(options, keywords)
+    mattes = _mattes(image, prompts, how, model=model, device=device, words=words, progress=progress)
     return mattes[0] if single else mattes
 
 
 def all_matches(
     image: ImageInput | Embedding,
     prompt: PromptInput,
+    options: MatteOptions | None = None,
     *,
     model: str | os.PathLike[str] | MattingAnything = "lite",
     device: str | torch.device = "auto",
-    guidance: Guidance | Literal["auto"] = "auto",
-    sides: Sides | Literal["auto"] = "auto",
-    postprocess: bool = False,
-    detail: bool = True,
     words: Words = Words(),
     most: int | None = None,
     progress: ProgressCallback | None = None,
+    **keywords: Unpack[OptionKeywords],
 ) -> list[Matte]:
     """Everything the words name ("dogs", "cat. dog."): one Matte for each match, most confident first, perhaps none.
 
-    prompt: words, or a Prompt with text; its box restricts the search. most: no more than so many mattes. Other
-    arguments as for `matte`.
+    Parameters
+    ----------
+    prompt
+        Words, or a Prompt with text; its box restricts the search.
+    most : int, optional
+        No more than so many mattes.
+    image, options, model, device, words, progress
+        As for `matte`, and so are the errors.
     """
     asked = Prompt.of(prompt)
     if asked.text is None:
         raise PromptError("all_matches needs words: a string, or Prompt(text=…); for boxes, points and masks use matte")
-    return _mattes(image, [asked], True, model, device, guidance, sides, postprocess, detail, words, progress, most)
+    return _mattes(image, [asked], MatteOptions.of(options, keywords), model=model, device=device, words=words,
+                   progress=progress, everything=True, most=most)
 
 
 def _mattes(
     image: ImageInput | Embedding,
     prompts: Sequence[Prompt],
-    everything: bool,
+    options: MatteOptions,
+    *,
     model: str | os.PathLike[str] | MattingAnything,
     device: str | torch.device,
-    guidance: Guidance | Literal["auto"],
-    sides: Sides | Literal["auto"],
-    postprocess: bool,
-    detail: bool,
     words: Words,
     progress: ProgressCallback | None,
+    everything: bool = False,
     most: int | None = None,
 ) -> list[Matte]:
+    from . import opencv as opencv  # before the long work
+
     picture = image.image if isinstance(image, Embedding) else read_image(image)
     found: list[Grounded] | None = None
     if any(prompt.text is not None for prompt in prompts):
@@ -184,10 +233,8 @@ def _mattes(
         prompts = [item.prompt for item in found]
     network = model if isinstance(model, MattingAnything) else _kept(os.fspath(model), str(device))
     network.check(picture, prompts)  # before the long work
-    mattes = network.matte(
-        image if isinstance(image, Embedding) else network.embed(picture, progress=progress), prompts,
-        guidance=guidance, sides=sides, postprocess=postprocess, detail=detail, progress=progress,
-    )
+    embedding = image if isinstance(image, Embedding) else network.embed(picture, progress=progress)
+    mattes = network.matte(embedding, prompts, options, progress=progress)
     if found is None:
         return mattes
     return [replace(result, phrase=item.phrase, phrase_score=item.score)

@@ -1,4 +1,4 @@
-"""Many pictures: reading the next one, matting this one and writing the last one go on at the same time.
+"""Many images: reading the next one, matting this one and writing the last one go on at the same time.
 
     for outcome in matte_batch(items_in("photos", "cut-outs"), model="lite"):
         print(outcome.item.image, outcome.status, outcome.message)
@@ -18,17 +18,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from .adjust import Adjustment
 from .api import Words, load_model, matte
+from .boxes import concern
 from .errors import ImageError, MattingError
-from .image import Image, read_image
+from .folders import Found, images_in
+from .image import MAX_PIXELS, Image, read_image, readable_suffixes
+from .journal import Entry, Journal, file_state, fingerprint
 from .model import MattingAnything
+from .naming import distinct, key
 from .output import Output, write_output
+from .types import Prompt
 
 if TYPE_CHECKING:
     import torch
 
-    from .result import Matte
-    from .types import Embedding, Guidance, ImageInput, PromptInput, Sides
+    from .image import ImageInput
+    from .options import Guidance, Sides
+    from .pipeline.embedding import Embedding
+    from .result import Background, Matte
+    from .types import PromptInput
 
 PromptRule: TypeAlias = "Callable[[Image], PromptInput]"
 """Makes the prompt of a picture that has been read, for example a box in shares of its size."""
@@ -36,10 +45,10 @@ Status: TypeAlias = Literal["done", "empty", "skipped", "failed"]
 
 WORDS = Words()
 AHEAD = 2
-"""Pictures that are read ahead, and mattes that may wait to be written."""
+"""Images that are read ahead, and mattes that may wait to be written."""
 WRITERS = 2
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".gif", ".bmp", ".ppm", ".pgm", ".jp2", ".avif")
-"""Files that count as pictures in a folder."""
+SUFFIXES = readable_suffixes()
+"""Files that count as images in a folder."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,12 +67,17 @@ class Outcome:
 
     status: `done`, `empty` (done, but the matte is empty), `skipped` (its file was there) or `failed`.
     seconds: from the beginning of its matting until it was written.
+    warnings: what is doubtful about it, in words. remark: why it was made anew, or skipped although something has
+    changed. known: what the journal knows of a result that was skipped.
     """
 
     item: Item
     matte: Matte | None = field(default=None, repr=False)
     error: MattingError | None = None
     seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
+    remark: str = ""
+    known: Entry | None = field(default=None, repr=False)
 
     @property
     def status(self) -> Status:
@@ -76,18 +90,44 @@ class Outcome:
 
     @property
     def message(self) -> str:
-        """Why it failed, or nothing."""
-        return "" if self.error is None else str(self.error)
+        """Why it failed, a remark, or nothing."""
+        return self.remark if self.error is None else str(self.error)
+
+    @property
+    def score(self) -> float | None:
+        """The network's own estimate of the mask's IoU with the object, about 0..1; None where it is not known."""
+        return self.matte.score if self.matte is not None else self.known.score if self.known is not None else None
+
+    @property
+    def box(self) -> tuple[float, ...] | None:
+        """The box that was used, x0, y0, x1, y1 in pixels; None where there was none or it is not known."""
+        return self.matte.box if self.matte is not None else self.known.box if self.known is not None else None
 
 
 def whole_picture(image: Image) -> PromptInput:
-    """The rule for one clear subject: a box around all of the picture."""
+    """The rule for one clear subject, and the default of a batch: a box around all of the image."""
     return (0, 0, image.width, image.height)
 
 
+@dataclass(frozen=True)
+class InShares:
+    """The rule for a box in shares of the image's width and height; text: words besides, or None."""
+
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    text: str | None = None
+
+    def __call__(self, image: Image) -> PromptInput:
+        """The prompt for an image."""
+        box = self.x0 * image.width, self.y0 * image.height, self.x1 * image.width, self.y1 * image.height
+        return box if self.text is None else Prompt(box=box, text=self.text)
+
+
 def in_shares(x0: float, y0: float, x1: float, y1: float) -> PromptRule:
-    """The rule for a box in shares 0..1 of the picture's width and height."""
-    return lambda image: (x0 * image.width, y0 * image.height, x1 * image.width, y1 * image.height)
+    """The rule for a box in shares 0..1 of the image's width and height."""
+    return InShares(x0, y0, x1, y1)
 
 
 def items_in(
@@ -97,26 +137,50 @@ def items_in(
     *,
     suffix: str = ".png",
 ) -> list[Item]:
-    """The pictures in a folder and its subfolders, by name, to be written below `out` in the same subfolders.
+    """The images in a folder and its subfolders, by name, to be written below `out` in the same subfolders.
 
-    prompt: for all of them. suffix: of the files to write, which says their format. Pictures that differ only in their
-    suffix (a.jpg, a.png) keep it in the name of what is written (a.jpg.png). Files below `out` are left aside.
-    Raises ImageError when there is no such folder or no picture in it.
+    prompt: for all of them. suffix: of the files to write, which says their format. Images that differ only in their
+    suffix (a.jpg, a.png) keep it in the name of what is written (a.jpg.png). Files below `out` are left aside, hidden
+    ones too; linked folders are followed once (see folders.images_in).
+    Raises ImageError when there is no such folder or no image in it, and when the results would lie among the images.
     """
+    return items_of(images_in(folder, out, SUFFIXES), folder, out, prompt, suffix=suffix)
+
+
+def items_of(
+    found: Found,
+    folder: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    prompt: PromptInput | PromptRule = whole_picture,
+    *,
+    suffix: str = ".png",
+) -> list[Item]:
+    """The same for images that have been found already."""
     root, target = Path(folder), Path(out)
-    if not root.is_dir():
-        raise ImageError(f"there is no folder {os.fspath(folder)!r}")
-    inside = target.resolve()
-    paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file()
-                   and not path.name.startswith(".") and (inside == root.resolve() or inside not in
-                                                          path.resolve().parents))
+    paths = found.images
     if not paths:
-        raise ImageError(f"there is no picture in {os.fspath(folder)!r}; known are {', '.join(SUFFIXES)}")
+        raise ImageError(f"there is no picture in {os.fspath(folder)!r}"
+                         + (f", only {found.left_out_in_words()}" if found.left_out else "")
+                         + f"; known are {', '.join(SUFFIXES)}")
     stems: dict[Path, int] = {}
     for path in paths:
         stems[path.with_suffix("")] = stems.get(path.with_suffix(""), 0) + 1
-    return [Item(path, prompt, target / _named(path, stems[path.with_suffix("")] > 1, suffix).relative_to(root))
-            for path in paths]
+    names = distinct([_named(path, stems[path.with_suffix("")] > 1, suffix).relative_to(root) for path in paths])
+    inside, results = os.path.realpath(root), os.path.realpath(target)
+    if results == inside or not _below(results, inside):
+        for name in names:
+            if _below(os.path.realpath(target / name), inside):
+                raise ImageError(
+                    f"the results would lie among the images ({target / name}), and the next run would matte them as "
+                    f"well; choose another folder, for example {os.fspath(folder).rstrip('/') or '.'}-mattes")
+    return [Item(path, prompt, target / name) for path, name in zip(paths, names, strict=True)]
+
+
+def _below(path: str, folder: str) -> bool:
+    try:
+        return os.path.commonpath([key(path), key(folder)]) == key(folder)
+    except ValueError:  # on another drive
+        return False
 
 
 def _named(path: Path, ambiguous: bool, suffix: str) -> Path:
@@ -129,25 +193,66 @@ def matte_batch(
     model: str | os.PathLike[str] | MattingAnything = "lite",
     device: str | torch.device = "auto",
     output: Output = "cutout",
-    background: ImageInput | tuple[int, int, int] = (255, 255, 255),
+    background: Background = (255, 255, 255),
     bits: int | None = None,
+    strip: bool = False,
+    srgb: bool = False,
+    quality: int | None = None,
+    adjustment: Adjustment | None = None,
     overwrite: bool = False,
     guidance: Guidance | Literal["auto"] = "auto",
     sides: Sides | Literal["auto"] = "auto",
     postprocess: bool = False,
     words: Words = WORDS,
+    max_pixels: int | None = MAX_PIXELS,
+    journal: Journal | None = None,
 ) -> Generator[Outcome, None, None]:
-    """Matte many pictures and yield what became of each, in their order.
+    """Matte many images and yield what became of each, in their order.
 
-    items: may be endless; a few are taken ahead. Items of the same picture that follow each other share its embedding.
-    output, background, bits: what is written, see `write_output`. overwrite: also where the file is there already.
+    items: may be endless; a few are taken ahead. Items of the same image that follow each other share its embedding.
+    output, background, bits, strip, srgb, quality, adjustment: what is written, see `write_output`. overwrite: also
+    where the file is there already. max_pixels: as for `read_image`. journal: notes how each result was made; one whose image, prompt
+    or settings have changed is then made anew, unless its file was changed by somebody else.
     Other arguments as for `matte`. Closing the iterator (or an exception where it is used, such as KeyboardInterrupt)
     waits for files that are being written, and leaves nothing half.
 
-    Raises WeightsError and DeviceError when the model cannot be loaded; every other MattingError is in its outcome.
+    Raises WeightsError and DeviceError when the model cannot be loaded; everything else that goes wrong with an item,
+    its rule included, is in its outcome.
     """
     network = model if isinstance(model, MattingAnything) else load_model(model, device=device)
     kept: tuple[Image, Embedding] | None = None
+    settings = ""
+    if journal is not None:
+        ground = Path(background) if isinstance(background, str) and os.path.isfile(background) else background
+        source = file_state(model) if isinstance(model, (str, os.PathLike)) and os.path.isfile(model) else ""
+        settings = fingerprint(network.fingerprint, network.defaults, source, output, bits, quality, strip, srgb,
+                               adjustment,                               guidance, sides, postprocess, words if isinstance(words.grounding, str) else "",
+                               ground if output == "composite" else "")
+
+    def mark(item: Item) -> str:
+        """The fingerprint of an item; nothing when there is no journal."""
+        if journal is None:
+            return ""
+        image = Path(item.image) if isinstance(item.image, str) else item.image
+        return fingerprint(settings, item.prompt, image)
+
+    def known(item: Item) -> Outcome | str:
+        """The outcome of an item that is not to be matted, else why it is matted although its file is there."""
+        try:
+            if item.out is None or overwrite or not os.path.lexists(item.out):
+                return ""
+        except (OSError, ValueError):
+            return ""  # writing it will tell
+        entry = None if journal is None else journal.entry(item.out)
+        if entry is None:
+            return Outcome(item, remark="" if journal is None else "was there before, made elsewhere")
+        if entry.fingerprint == mark(item):
+            return Outcome(item, known=entry, warnings=entry.warnings)
+        if entry.untouched(item.out):
+            return "made anew: the image, the prompt or the settings have changed"
+        return Outcome(item, known=entry, warnings=entry.warnings,
+                       remark="kept: its file was changed by hand, though image, prompt or settings have changed as "
+                              "well; --overwrite makes it anew")
 
     def compute(item: Item, image: Image) -> Matte:
         nonlocal kept
@@ -157,64 +262,112 @@ def matte_batch(
         return matte(kept[1], [prompt], model=network, device=device, guidance=guidance, sides=sides,
                      postprocess=postprocess, words=words)[0]
 
-    def write(item: Item, found: Matte, started: float) -> Outcome:
+    def write(item: Item, found: Matte, started: float, remark: str) -> Outcome:
+        doubt = concern(found.box, found.image.width, found.image.height) if found.prompt.mask is None else None
+        doubts = () if doubt is None else (doubt,)
         try:
             if item.out is not None:
                 item.out.parent.mkdir(parents=True, exist_ok=True)
-                write_output(item.out, found, output, background=background, bits=bits)
-        except MattingError as error:
-            return Outcome(item, error=error, seconds=time.perf_counter() - started)
-        except OSError as error:
-            wrong = ImageError(f"{item.out} cannot be written: {error.strerror or error}")
-            return Outcome(item, error=wrong, seconds=time.perf_counter() - started)
-        return Outcome(item, found, seconds=time.perf_counter() - started)
+                write_output(item.out, found, output, background=background, bits=bits, strip=strip, srgb=srgb,
+                             quality=quality, adjustment=adjustment)
+                if journal is not None:
+                    journal.note(item.out, mark(item), score=round(found.score, 6), box=found.box, warnings=doubts,
+                                 empty=not found.alpha.any())
+        except Exception as error:
+            return Outcome(item, error=_as_error(error, f"{item.out} cannot be written"),
+                           seconds=time.perf_counter() - started)
+        return Outcome(item, found, seconds=time.perf_counter() - started, warnings=doubts, remark=remark)
 
-    with _Reading(items, overwrite) as reading, ThreadPoolExecutor(WRITERS, "matting-write") as writers:
+    with _Reading(items, known, max_pixels) as reading, ThreadPoolExecutor(WRITERS, "matting-write") as writers:
         pending: deque[Future[Outcome]] = deque()
         for item, read in reading:
             started = time.perf_counter()
-            if read is None:
-                pending.append(_ready(Outcome(item)))
+            if isinstance(read, Outcome):
+                pending.append(_ready(read))
             else:
                 try:
-                    found = compute(item, read.result())
-                except MattingError as error:
-                    pending.append(_ready(Outcome(item, error=error, seconds=time.perf_counter() - started)))
+                    found = compute(item, read.image.result())
+                except Exception as error:
+                    wrong = _as_error(error, "the image cannot be matted")
+                    pending.append(_ready(Outcome(item, error=wrong, seconds=time.perf_counter() - started)))
                 else:
-                    pending.append(writers.submit(write, item, found, started))
+                    pending.append(writers.submit(write, item, found, started, read.remark))
+                    del found  # a matte that waits here would be one more in memory
             while len(pending) > AHEAD or (pending and pending[0].done()):
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
 
 
-class _Reading:
-    """Items with the futures of their pictures, read ahead in a thread; None for an item whose file is there."""
+def _as_error(error: Exception, what: str) -> MattingError:
+    """Any error as one of this library: a rule, a decoder or a full disk must not end a batch."""
+    if isinstance(error, MattingError):
+        return error
+    reason = getattr(error, "strerror", None) or str(error) or "no reason given"
+    if isinstance(error, OSError):
+        return ImageError(f"{what}: {reason}")
+    wrong = MattingError(f"{what}: {type(error).__name__}: {reason}")
+    wrong.__cause__ = error
+    return wrong
 
-    def __init__(self, items: Iterable[Item], overwrite: bool) -> None:
+
+@dataclass(frozen=True)
+class _Read:
+    """An image that is being read. remark: why it is matted although its file is there."""
+
+    image: Future[Image]
+    remark: str = ""
+
+
+class _Reading:
+    """Items with the futures of their images, read ahead in a thread; the outcome of those that need no work."""
+
+    def __init__(self, items: Iterable[Item], known: Callable[[Item], Outcome | str], max_pixels: int | None) -> None:
         self._items = iter(items)
-        self._overwrite = overwrite
+        self._known = known
+        self._max_pixels = max_pixels
         self._pool = ThreadPoolExecutor(1, "matting-read")
 
-    def __enter__(self) -> Iterator[tuple[Item, Future[Image] | None]]:
+    def __enter__(self) -> Iterator[tuple[Item, _Read | Outcome]]:
         return self._ahead()
 
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _ahead(self) -> Iterator[tuple[Item, Future[Image] | None]]:
-        waiting: deque[tuple[Item, Future[Image] | None]] = deque()
+    def _ahead(self) -> Iterator[tuple[Item, _Read | Outcome]]:
+        waiting: deque[tuple[Item, _Read | Outcome]] = deque()
         last: tuple[object, Future[Image]] | None = None
+        taken: dict[str, Item] = {}
         for item in self._items:
-            if not self._overwrite and item.out is not None and item.out.exists():
-                waiting.append((item, None))
+            found = _twice(item, taken) or self._known(item)
+            if isinstance(found, Outcome):
+                waiting.append((item, found))
             else:
                 if last is None or not _same(last[0], item.image):
-                    last = item.image, self._pool.submit(read_image, item.image)
-                waiting.append((item, last[1]))
-            while waiting and (waiting[0][1] is None or sum(read is not None for _, read in waiting) > AHEAD):
+                    last = item.image, self._pool.submit(read_image, item.image, max_pixels=self._max_pixels)
+                waiting.append((item, _Read(last[1], found)))
+            while waiting and (isinstance(waiting[0][1], Outcome)
+                               or sum(isinstance(read, _Read) for _, read in waiting) > AHEAD):
                 yield waiting.popleft()
         yield from waiting
+
+
+def _twice(item: Item, taken: dict[str, Item]) -> Outcome | None:
+    """The failure of an item whose file an earlier one has, or whose file is its own image."""
+    if item.out is None:
+        return None
+    try:
+        name = key(os.path.realpath(item.out))
+        own = isinstance(item.image, (str, os.PathLike)) and key(os.path.realpath(item.image)) == name
+    except (OSError, ValueError):  # a name that cannot be; writing it will tell
+        return None
+    if own:
+        return Outcome(item, error=ImageError(f"{item.out} is the image itself; give the result another name"))
+    if name in taken:
+        return Outcome(item, error=ImageError(f"{item.out} would be written twice, of {taken[name].image!s:.200} and "
+                                              f"of {item.image!s:.200}; give each its own name"))
+    taken[name] = item
+    return None
 
 
 def _same(one: object, other: object) -> bool:
@@ -230,12 +383,10 @@ def _ready(outcome: Outcome) -> Future[Outcome]:
 
 
 def check_outputs(items: Sequence[Item]) -> None:
-    """Raise ImageError when two items would be written to the same file."""
-    seen: dict[Path, Item] = {}
+    """Raise ImageError when a result would replace one of the images."""
+    images = {key(os.path.realpath(item.image)) for item in items
+              if isinstance(item.image, (str, os.PathLike)) and "\0" not in os.fspath(item.image)}
     for item in items:
-        if item.out is None:
-            continue
-        if item.out in seen:
-            raise ImageError(f"{item.out} would be written twice, of {seen[item.out].image!s:.200} and of "
-                             f"{item.image!s:.200}; give each its own name")
-        seen[item.out] = item
+        if item.out is not None and "\0" not in str(item.out) and key(os.path.realpath(item.out)) in images:
+            raise ImageError(f"the result {str(item.out)!r} would replace one of the images; choose another folder for "
+                             "the results")

@@ -254,7 +254,7 @@ def _plain(job: Job, image: Image) -> Measured:
     from .geometry import Fit, to_square
     from .networks.m2m import MaskToMatte
     from .networks.sam import build_sam
-    from .refine import merge
+    from .pipeline.merging import merge
     from .weights import open_checkpoint
 
     clock, times, peaks = _Clock(job), [], []

@@ -3,29 +3,42 @@
 `auto` is CUDA, then MPS, then the CPU. On CUDA `auto` computes in bfloat16 where the card does so natively, else in
 float16; on MPS and the CPU in float32: MPS gains little from half precision and loses accuracy in the soft parts of
 an alpha matte, CPUs mostly emulate it. Half precision is autocast, so weights and normalisations stay float32.
-No global flag of torch is changed anywhere in this library.
+No global flag of torch is changed anywhere in this library, and none that a program sets changes its numbers:
+`working` and `on_its_device` are where the three modules below (isolation, memory, threads) come together.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from .errors import DeviceError
+from .isolation import isolated
+from .memory import is_out_of_memory, memory_errors
+from .threads import at_most
 
 if TYPE_CHECKING:
     import torch
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
-_NO_MEMORY = (
-    "out of memory",
-    "can't allocate memory",
-    "cannot allocate memory",
-    "not enough memory",
-    "invalid buffer size",  # MPS, for a single tensor beyond what it can address
-)
+
+class OnDevice(Protocol):
+    """What computes on a device with so many threads."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+
+    @property
+    def threads(self) -> int | None:
+        """As for `threads.at_most`."""
+
+
+Worker = TypeVar("Worker", bound=OnDevice)
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
@@ -38,7 +51,8 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
 
     if device == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda", torch.cuda.current_device())
+            with forked_cuda():
+                return torch.device("cuda", torch.cuda.current_device())
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     wanted = device
     if isinstance(device, str):
@@ -65,7 +79,8 @@ def _cuda(wanted: torch.device) -> torch.device:
             if torch.version.cuda is None and torch.version.hip is None else "no usable card or driver is found"
         raise DeviceError(f"{wanted} was asked for, but {build}, or use device='auto'")
     count = torch.cuda.device_count()
-    index = torch.cuda.current_device() if wanted.index is None else wanted.index
+    with forked_cuda():
+        index = torch.cuda.current_device() if wanted.index is None else wanted.index
     if index >= count:
         raise DeviceError(f"{wanted} was asked for, but there are {count} CUDA devices, numbered from 0")
     return torch.device("cuda", index)
@@ -105,13 +120,62 @@ def autocast(device: torch.device, dtype: torch.dtype) -> contextlib.AbstractCon
     return contextlib.nullcontext()
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that the device's, or the machine's, memory does not suffice."""
+@contextlib.contextmanager
+def working(device: torch.device, what: str, *, threads: int | None = None) -> Iterator[None]:
+    """Compute on `device` in someone else's program.
+
+    Its default type and device, its autocast and numpy's error settings do not count here; memory that runs out and
+    CUDA in a forked process end in a DeviceError; `threads` are as for `threads.at_most`.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where the work is done.
+    what : str
+        The work, for the error: "matting".
+    """
     import torch
 
-    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in _NO_MEMORY)
+    memory = "" if device.type == "cpu" else str(device)
+    advice = "" if device.type == "cpu" else "close other programs that use it, take a smaller image or a smaller " \
+        "model (lite, vit_b), or device='cpu'"
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(memory_errors(what, advice=advice, memory=memory))
+        stack.enter_context(forked_cuda())
+        stack.enter_context(at_most(threads))
+        stack.enter_context(isolated())
+        for kind in dict.fromkeys(("cpu", device.type)):
+            stack.enter_context(autocast(torch.device(kind), torch.float32))
+        yield
+
+
+def on_its_device(
+    what: str,
+) -> Callable[[Callable[Concatenate[Worker, P], T]], Callable[Concatenate[Worker, P], T]]:
+    """For methods of what has a device: see `working`, whose `what` it takes."""
+    def decorate(method: Callable[Concatenate[Worker, P], T]) -> Callable[Concatenate[Worker, P], T]:
+        @functools.wraps(method)
+        def guarded(self: Worker, /, *args: P.args, **keywords: P.kwargs) -> T:
+            with working(self.device, what, threads=self.threads):
+                return method(self, *args, **keywords)
+
+        return guarded
+
+    return decorate
+
+
+@contextlib.contextmanager
+def forked_cuda() -> Iterator[None]:
+    """Work that ends in a DeviceError, with what to do, when this process was forked from one that used CUDA."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "forked subprocess" not in str(error):
+            raise
+        raise DeviceError(
+            "CUDA was used before this process was forked, and it cannot be used in it now; start workers with "
+            "multiprocessing.get_context('spawn'), load the model in each worker and not before (gunicorn without "
+            "--preload, Celery with --pool threads or solo), or compute with device='cpu'") from error
 
 
 def in_chunks(

@@ -27,6 +27,10 @@ class DeviceError(MattingError):
     """A device that is not there, or whose memory does not suffice."""
 
 
+class PictureMemoryError(ImageError, DeviceError):
+    """A picture for which memory does not suffice; the message says how much is needed and how much there is."""
+
+
 class MissingExtraError(MattingError):
     """A feature whose optional packages are not installed; the message holds the command that installs them."""
 

@@ -19,10 +19,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import ImageError
-from .image_arrays import check_array
+from .image.arrays import check_array
 
 if TYPE_CHECKING:
     import torch
+
+    from .types import ProgressCallback
 
     Array = np.ndarray[Any, np.dtype[np.float32]]
 
@@ -33,17 +35,73 @@ DENSE_PIXELS = 4096  # levels up to this size are iterated on everywhere, so tha
 STRIP_PIXELS = 1 << 17  # levels are worked on in strips of rows whose numbers fit into the processor's cache
 
 
-def estimate_foreground(image: Array, alpha: Array) -> Array:
+def estimate_foreground(
+    image: Array, alpha: Array, own: Array | None = None, *, progress: ProgressCallback | None = None
+) -> Array:
     """Foreground colours of a picture, given its alpha matte.
 
-    image: H×W×3, floats 0..1. alpha: H×W, floats 0..1. Returns float32 H×W×3 in 0..1: where alpha is 1 exactly the
-    picture's colours, where it is 0 a smooth continuation. Deterministic; the arguments are not changed.
+    Parameters
+    ----------
+    image
+        H×W×3, floats 0..1, straight colours.
+    alpha
+        H×W, floats 0..1: the share of the object in each pixel.
+    own
+        H×W, floats 0..1: the alpha that the picture has itself, None for opaque ones. Its ground is out of the colours
+        already: where the object takes all of what is visible, they are kept. Where it is 0, they say nothing.
+    progress
+        Called with ("foreground", share done); what it raises ends the work.
 
-    Raises ImageError for other types and shapes, and for numbers that are not finite or outside of 0..1.
+    Returns
+    -------
+    np.ndarray
+        float32 H×W×3 in 0..1: where the object is all that is visible exactly the picture's colours, where alpha is 0 a
+        smooth continuation. Deterministic; the arguments are not changed.
+
+    Raises
+    ------
+    ImageError
+        For other types and shapes, and for numbers that are not finite or outside of 0..1.
     """
     image, alpha = _checked(image, "the picture"), _checked(alpha, "alpha")
-    result: Array = estimate_foreground_tensor(_tensor(image), _tensor(alpha)).numpy()
+    colours, share = _tensor(image), _tensor(alpha)
+    if own is not None:
+        opacity = _tensor(_checked(own, "the picture's own alpha"))
+        if opacity.shape != share.shape:
+            raise ImageError(f"the picture's own alpha has the shape {tuple(opacity.shape)}; "
+                             f"expected {tuple(share.shape)}, as alpha")
+        colours, share = without_hidden(colours, opacity), share_of_visible(share, opacity)
+    result: Array = estimate_foreground_tensor(colours, share, progress=progress).numpy()
     return result
+
+
+def share_of_visible(alpha: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+    """How much of what is visible in each pixel is the object's: alpha / own, 0 where nothing is visible."""
+    import torch
+
+    return torch.where(own > 0, alpha / own.clamp(min=1e-6), torch.zeros_like(alpha)).clamp_(0, 1)
+
+
+def without_hidden(image: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
+    """H×W×3 with the colours under alpha 0, which may be anything, replaced by those of the visible pixels around.
+
+    The means of visible colours on ever coarser levels (2×2 pixels each), read back bilinearly.
+    """
+    import torch
+
+    hidden = own <= 0
+    if not bool(hidden.any()):
+        return image
+    levels = [torch.cat([image * own[..., None], own[..., None]], 2)]
+    while max(levels[-1].shape[:2]) > 1:
+        levels.append(_halve(levels[-1]))
+    filled = levels[-1][..., :3] / levels[-1][..., 3:].clamp(min=1e-12)
+    for level in reversed(levels[:-1]):
+        height, width = level.shape[:2]
+        weight = level[..., 3:]
+        wider = _enlarge(filled, 0, height, height, width)
+        filled = torch.where(weight > 0, level[..., :3] / weight.clamp(min=1e-12), wider)
+    return torch.where(hidden[..., None], filled, image)
 
 
 def _checked(array: Array, name: str) -> Array:
@@ -60,7 +118,8 @@ def _tensor(array: Array) -> torch.Tensor:
     return torch.from_numpy(array if array.flags.writeable else array.copy())  # torch warns of what is read-only
 
 
-def estimate_foreground_tensor(image: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+def estimate_foreground_tensor(image: torch.Tensor, alpha: torch.Tensor, *,
+                               progress: ProgressCallback | None = None) -> torch.Tensor:
     """As estimate_foreground for float32 tensors H×W×3 and H×W on one device, which is also where the result is."""
     import torch
 
@@ -74,9 +133,22 @@ def estimate_foreground_tensor(image: torch.Tensor, alpha: torch.Tensor) -> torc
             image, alpha = _halve(image), _halve(alpha[..., None])[..., 0]
             pyramid.append((image, alpha))
         colours = _mean_colours(*pyramid[min(3, len(pyramid) - 1)])
+        rows = _Rows(sum(part.numel() for _, part in pyramid), progress)
         for image, alpha in reversed(pyramid[1:]):
-            colours = _level(image, alpha, colours, 10 if max(alpha.shape) <= 32 else 3, 6)
-        return _level(*pyramid[0], colours, 2, 3)
+            colours = _level(image, alpha, colours, 10 if max(alpha.shape) <= 32 else 3, 6, rows)
+        return _level(*pyramid[0], colours, 2, 3, rows)
+
+
+class _Rows:
+    """Tells how much of all levels' pixels is done."""
+
+    def __init__(self, pixels: int, progress: ProgressCallback | None) -> None:
+        self._pixels, self._done, self._progress = pixels, 0, progress
+
+    def done(self, pixels: int) -> None:
+        self._done += pixels
+        if self._progress is not None:
+            self._progress("foreground", self._done / self._pixels)
 
 
 def composite(foreground: Array, alpha: Array, background: Array) -> Array:
@@ -142,7 +214,7 @@ def _mean_colours(image: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
 
 
 def _level(image: torch.Tensor, alpha: torch.Tensor, coarse: torch.Tensor, iterations: int,
-           channels: int) -> torch.Tensor:
+           channels: int, told: _Rows) -> torch.Tensor:
     """One level: H×W×3, H×W and the colours of the level below -> H×W×`channels` (6: F and B; 3: F alone).
 
     Strips overlap by as many rows as the iterations can see, so the result does not depend on them.
@@ -168,6 +240,7 @@ def _level(image: torch.Tensor, alpha: torch.Tensor, coarse: torch.Tensor, itera
             for known, part in ((sure_f, colours[..., :3]), (sure_b, colours[..., 3:])):
                 torch.where(known[..., None], pixels, part, out=part)
         result[top:bottom] = strip[..., :channels]
+        told.done((bottom - top) * width)
     return result
 
 

@@ -39,6 +39,33 @@ class Window(NamedTuple):
         """Rows and columns for indexing the last two axes."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
+    def moved(self, down: int, right: int) -> Window:
+        """The same, so many rows farther down and columns farther right."""
+        return Window(self.top + down, self.left + right, self.bottom + down, self.right + right)
+
+    def relative_to(self, outer: Window) -> Window:
+        """The same, counted from the first row and column of another window."""
+        return self.moved(-outer.top, -outer.left)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is no pixel in it."""
+        return not self.height or not self.width
+
+    def shared(self, other: Window | None) -> Window:
+        """What lies in both; all of it when there is no other."""
+        if other is None:
+            return self
+        return Window(max(self.top, other.top), max(self.left, other.left), min(self.bottom, other.bottom),
+                      min(self.right, other.right))
+
+    def united(self, other: Window) -> Window:
+        """The smallest window that holds both; an empty one holds nothing."""
+        if self.empty or other.empty:
+            return other if self.empty else self
+        return Window(min(self.top, other.top), min(self.left, other.left), max(self.bottom, other.bottom),
+                      max(self.right, other.right))
+
 
 @dataclass(frozen=True)
 class Fit:

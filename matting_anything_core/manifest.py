@@ -1,9 +1,12 @@
-"""Manifests of batches: a CSV or JSON Lines file that says for each picture what to matte in it.
+"""Manifests of batches: a list of images that may say for each what to matte in it.
 
-CSV has a header; columns: path (the only one that must be there), box, points, labels, mask, text, out. JSON Lines has
-one object a line with the same names. Lists are JSON lists there, and in CSV numbers with commas or spaces between
-them; points as x,y;x,y. Paths are relative to the manifest; out is relative to the folder of the results and stays
-inside.
+CSV (with commas, semicolons or tabs; .csv, .tsv, .txt) has a header; columns: path (the only one that must be there),
+box, points, labels, mask, text, out. Others are ignored, unless they look like a slip of the pen. Without a header each
+line is a path, perhaps with the four numbers of a box. JSON Lines (.jsonl) has one object a line with the same names.
+
+Lists are JSON lists there, and in CSV numbers with commas or spaces between them; points as x,y;x,y. A box in a CSV
+needs no quotes, and may be in per cent. Paths are relative to the manifest; out is relative to the folder of the
+results and stays inside.
 
     path,box,points,labels,text,out
     dog.jpg,"120,40,560,700",,,,dog
@@ -13,21 +16,44 @@ inside.
 
 from __future__ import annotations
 
+import codecs
 import csv
+import difflib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from .batch import Item, PromptRule, whole_picture
+from .boxes import PointText, read_box, read_point
 from .errors import ImageError, PromptError
 from .image import Image, read_image
-from .prompting import as_mask
+from .journal import described, file_state
+from .naming import names_of
+from .pipeline.prompting import as_mask
 from .types import Prompt, PromptInput
 
 COLUMNS = ("path", "box", "points", "labels", "mask", "text", "out")
+SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson")
+"""Of files that are manifests."""
+SURPLUS = "what comes after the last column"
+_URL = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]+://|\s*data:")
+_NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*%?\s*")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a manifest says.
+
+    items: what is to be matted. ignored: the columns that mean nothing here, each once.
+    """
+
+    items: list[Item]
+    ignored: list[str] = field(default_factory=list)
 
 
 def read_manifest(
@@ -37,64 +63,177 @@ def read_manifest(
     *,
     suffix: str = ".png",
 ) -> list[Item]:
-    """The items of a manifest (.csv, or .jsonl), to be written below the folder `out`.
+    """The items of a manifest (see above), to be written below the folder `out`.
 
-    prompt: for rows that say nothing of what to matte. suffix: of files whose row gives no name with one.
+    prompt: for rows that say nothing of what to matte. suffix: of files whose row gives no name with one. Images of the
+    same name in several folders keep as much of their folders as tells them apart; several rows of one image are
+    numbered.
     Raises ImageError for a file that cannot be read, and PromptError that names the line for a row that cannot be.
     """
+    return load_manifest(path, out, prompt, suffix=suffix).items
+
+
+def load_manifest(
+    path: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    prompt: PromptInput | PromptRule = whole_picture,
+    *,
+    suffix: str = ".png",
+) -> Manifest:
+    """As read_manifest, with what was ignored. The path `-` is standard input, and paths in it are relative to the
+    current folder."""
     manifest = Path(path)
-    rows = list(_rows(manifest))
-    counts: dict[str, int] = {}
-    for _, row in rows:
-        counts[row["path"]] = counts.get(row["path"], 0) + 1
-    seen: dict[str, int] = {}
+    folder = Path() if os.fspath(path) == "-" else manifest.parent
+    ignored: list[str] = []
+    rows = list(_rows(manifest, ignored))
+    names = names_of([folder / row["path"] for _, row in rows], suffix)
     items = []
-    for line, row in rows:
-        name = row["path"]
-        seen[name] = seen.get(name, 0) + 1
-        default = Path(name).stem + (f"-{seen[name]}" if counts[name] > 1 else "")
+    for (line, row), name in zip(rows, names, strict=True):
         try:
-            asked = _prompt(row, manifest.parent)
-            target = _inside(Path(out), row.get("out") or default, suffix)
+            asked = _prompt(row, folder)
+            target = _inside(Path(out), row["out"], suffix) if "out" in row else Path(out) / name
         except PromptError as error:
             raise PromptError(f"{manifest}, line {line}: {error}") from None
-        items.append(Item(manifest.parent / name, prompt if asked is None else asked, target))
-    return items
+        items.append(Item(folder / row["path"], prompt if asked is None else asked, target))
+    return Manifest(items, ignored)
 
 
-def _rows(manifest: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _rows(manifest: Path, ignored: list[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Line numbers and rows without their empty fields. Raises ImageError and PromptError."""
-    try:
-        text = manifest.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ImageError(f"the manifest {str(manifest)!r} cannot be read: {reason}") from None
-    reader: Iterator[tuple[int, Any]] = _csv(text) if manifest.suffix.lower() == ".csv" else _json_lines(text)
+    text = _text(manifest)
+    lines = manifest.suffix.lower() in (".jsonl", ".ndjson")
+    reader: Iterator[tuple[int, Any]] = _json_lines(text) if lines else _csv(text, manifest.suffix.lower())
     empty = True
     for line, row in reader:
         where = f"{manifest}, line {line}"
         if not isinstance(row, dict):
             raise PromptError(f"{where}: {row}")
-        unknown = [str(name) for name in row if name not in COLUMNS]
-        if unknown:
-            raise PromptError(f"{where}: there is a column {unknown[0][:80]!r}; known are {', '.join(COLUMNS)}")
-        kept = {name: value for name, value in row.items() if value not in (None, "", [])}
+        row = {_column(name): value for name, value in row.items()}
+        for name in row:
+            if name not in COLUMNS:
+                _check_unknown(name, row, where)
+                if name not in ignored:
+                    ignored.append(name)
+        kept = {name: value for name, value in row.items() if name in COLUMNS and value not in (None, "", [])}
         if not isinstance(kept.get("path"), str):
-            raise PromptError(f"{where}: the path of the picture is missing")
+            raise PromptError(f"{where}: the path of the image is missing")
+        if _URL.match(kept["path"]):
+            raise PromptError(f"{where}: {kept['path'][:200]!r} is an address, not a file; download it first")
+        if "\0" in kept["path"]:
+            raise PromptError(f"{where}: the path {kept['path'][:200]!r} holds a NUL, which no name has")
         empty = False
         yield line, kept
     if empty:
         raise PromptError(f"the manifest {str(manifest)!r} names no picture")
 
 
-def _csv(text: str) -> Iterator[tuple[int, Any]]:
-    reader = csv.DictReader(text.splitlines(keepends=True), restkey="what comes after the last column")
+def _column(name: Any) -> str:
+    """A column's name as it is known here: Path and PATH are path."""
+    text = str(name).strip()
+    return text.lower() if text.lower() in COLUMNS else text
+
+
+def _check_unknown(name: str, row: Mapping[str, Any], where: str) -> None:
+    """Refuse a column that is likely meant to say something: a slip of the pen, too many cells, no path at all."""
+    known = f"known are {', '.join(COLUMNS)}"
+    near = difflib.get_close_matches(name.lower(), [column for column in COLUMNS if column not in row], 1, 0.75)
+    if name == SURPLUS:
+        raise PromptError(f"{where}: there is a column {SURPLUS!r}: {row[name]!r:.80}; points, labels and words with "
+                          f"commas need quotes: \"300,200;40,40\"")
+    if near or "path" not in row:
+        raise PromptError(f"{where}: there is a column {name[:80]!r}"
+                          + (f", and none {near[0]!r}: is that meant?" if near else ", and none that is called path;")
+                          + f" {known}")
+
+
+def _text(manifest: Path) -> str:
+    """The text of a manifest: UTF-8, or UTF-16 with its mark, as spreadsheets write it."""
+    try:
+        data = sys.stdin.buffer.read() if str(manifest) == "-" else manifest.read_bytes()
+        wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return data.decode("utf-16" if wide else "utf-8-sig")
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        hint = "; save it as UTF-8" if isinstance(error, UnicodeDecodeError) else ""
+        raise ImageError(f"the manifest {str(manifest)!r} cannot be read: {reason}{hint}") from None
+
+
+def _delimiter(first: str, suffix: str) -> str:
+    """What stands between the cells of a file whose first line this is."""
+    if suffix == ".tsv":
+        return "\t"
+    outside = re.sub(r'"[^"]*"', "", first)
+    return next((char for char in "\t;" if char in outside), ",")
+
+
+def _csv(text: str, suffix: str) -> Iterator[tuple[int, Any]]:
+    lines = text.splitlines(keepends=True)
+    first = next((line for line in lines if line.strip() and not line.startswith("#")), "")
+    delimiter = _delimiter(first, suffix)
+    cells = [_column(cell.strip().strip('"')) for cell in first.split(delimiter)]
+    if not any(cell in COLUMNS for cell in cells) and (
+            os.path.splitext(cells[0])[1] or (suffix in (".txt", "") and len(cells) == 1)):
+        yield from _headerless(lines, delimiter)
+        return
+    reader = csv.reader(lines, delimiter=delimiter)
+    header: list[str] | None = None
     try:
         for row in reader:
-            yield reader.line_num, {(name or "").strip(): value.strip() if isinstance(value, str) else value
-                                    for name, value in row.items()}
+            if not any(cell.strip() for cell in row):
+                if header is not None and row:
+                    yield reader.line_num, {}
+                continue
+            if header is None:
+                header = [_column(cell) for cell in row]
+                continue
+            yield reader.line_num, _named_cells(header, row)
     except csv.Error as error:
         yield reader.line_num, f"it is no CSV: {error}"
+
+
+def _named_cells(header: Sequence[str], row: Sequence[str]) -> dict[str, Any]:
+    """The cells of a row by their columns. The four numbers of a box that has no quotes are put together again."""
+    cells: list[Any] = [cell.strip() for cell in row]
+    if "box" in header and len(cells) > len(header):
+        place = header.index("box")
+        four = cells[place:place + 4]
+        if len(four) == 4 and all(_NUMBER.fullmatch(cell) for cell in four):
+            cells[place:place + 4] = [",".join(four)]
+    while len(cells) > len(header) and cells[-1] == "":  # commas at the end of the line
+        cells.pop()
+    named = dict(zip(header, cells, strict=False))
+    if len(cells) > len(header):
+        named[SURPLUS] = cells[len(header):]
+    return {name: value for name, value in named.items() if name}
+
+
+def _headerless(lines: Sequence[str], delimiter: str) -> Iterator[tuple[int, Any]]:
+    """Lines of a path, or of a path and a box."""
+    for number, line in enumerate(lines, 1):
+        stripped = line.strip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        try:
+            [cells] = csv.reader([stripped], delimiter=delimiter)
+        except (csv.Error, ValueError) as error:
+            yield number, f"it is no CSV: {error}"
+            return
+        cells = [cell.strip() for cell in cells]
+        numbers = cells[1:]
+        if len(numbers) == 1 and numbers[0].count(",") == 3:
+            numbers = numbers[0].split(",")
+        if numbers and not any(numbers):
+            numbers = []
+        if len(numbers) == 4 and all(_NUMBER.fullmatch(cell) for cell in numbers):
+            yield number, {"path": cells[0], "box": ",".join(numbers)}
+        elif not numbers:
+            yield number, {"path": cells[0]}
+        elif delimiter == "," and os.path.splitext(cells[-1])[1]:
+            yield number, {"path": stripped}  # a comma in the name
+        else:
+            yield number, (f"it is {stripped[:80]!r}, without a header; expected a path, or a path and a box: "
+                           "dog.jpg,120,40,560,700. With a header (path,box,points,labels,mask,text,out) more can be "
+                           "said")
 
 
 def _json_lines(text: str) -> Iterator[tuple[int, Any]]:
@@ -109,24 +248,73 @@ def _json_lines(text: str) -> Iterator[tuple[int, Any]]:
         yield number, row if isinstance(row, dict) else "it is no JSON object"
 
 
+@dataclass(frozen=True, eq=False)
+class RowRule:
+    """The prompt of a row that needs its image: a mask that is read with it, a box or points in per cent.
+
+    fields: those of the prompt that are known. box, points: in shares. mask: the file.
+    """
+
+    fields: Mapping[str, Any]
+    box: tuple[float, ...] | None = None
+    points: tuple[PointText, ...] = ()
+    mask: Path | None = None
+
+    def __call__(self, image: Image) -> PromptInput:
+        """The prompt for an image."""
+        found = dict(self.fields)
+        if self.box is not None:
+            x0, y0, x1, y1 = self.box
+            found["box"] = x0 * image.width, y0 * image.height, x1 * image.width, y1 * image.height
+        if self.points:
+            found["points"] = [point.on(image.width, image.height) for point in self.points]
+        if self.mask is not None:
+            found["mask"] = as_mask(read_image(self.mask))
+        return Prompt.of(found)
+
+    def described(self) -> str:
+        """What it asks for, in words that change when that does."""
+        return described([dict(self.fields), self.box, self.points,
+                          "" if self.mask is None else file_state(self.mask)])
+
+
 def _prompt(row: Mapping[str, Any], folder: Path) -> Prompt | PromptRule | None:
-    """The prompt of a row, None when it has none. A mask is read when its picture is matted."""
+    """The prompt of a row, None when it has none. A mask is read when its image is matted."""
     fields: dict[str, Any] = {name: row[name] for name in ("box", "points", "labels", "text") if name in row}
-    for name in ("box", "labels"):
-        if isinstance(fields.get(name), str):
-            fields[name] = _numbers(fields[name], name)
+    if isinstance(fields.get("labels"), str):
+        fields["labels"] = _numbers(fields["labels"], "labels")
+    box = None
+    if isinstance(fields.get("box"), str):
+        text = fields.pop("box")
+        if "%" in text or (len(numbers := _numbers(text, "box")) == 4 and all(0 <= value <= 1 for value in numbers)):
+            typed = read_box(text)
+            if typed.shares:
+                box = typed.numbers
+            else:
+                fields["box"] = typed.numbers
+        else:
+            fields["box"] = numbers
+    points: tuple[PointText, ...] = ()
     if isinstance(fields.get("points"), str):
-        fields["points"] = [_numbers(pair, "points") for pair in fields["points"].split(";") if pair.strip()]
-    if "mask" not in row:
+        text = fields.pop("points")
+        pairs = [pair for pair in re.split(r"[;|]", text) if pair.strip()]
+        if "%" in text:
+            points = tuple(read_point(pair) for pair in pairs)
+        else:
+            fields["points"] = [_numbers(pair, "points") for pair in pairs]
+    if "mask" not in row and box is None and not points:
         return Prompt.of(fields) if fields else None
-    if not isinstance(row["mask"], str):
+    if not isinstance(row.get("mask", ""), str):
         raise PromptError("mask is no path")
-    file = folder / row["mask"]
+    if not points and box is None and "mask" in row and fields:
+        _check_beside_mask(fields)
+    return RowRule(fields, box, points, folder / row["mask"] if "mask" in row else None)
 
-    def rule(_image: Image) -> PromptInput:
-        return Prompt.of({**fields, "mask": as_mask(read_image(file))})
 
-    return rule
+def _check_beside_mask(fields: Mapping[str, Any]) -> None:
+    """Tell now what is wrong beside a mask that is not read yet."""
+    if any(name in fields for name in ("box", "points", "labels")):
+        Prompt.of({**fields, "box": fields.get("box", (0, 0, 2, 2))})
 
 
 def _numbers(text: str, name: str) -> list[float]:

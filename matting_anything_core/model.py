@@ -1,52 +1,67 @@
-"""A model: `embed` a picture once, `matte` any number of prompts on it. The pipeline of the paper's figure 2.
+"""A model: `embed` an image once, `matte` any number of prompts on it. The pipeline of the paper's figure 2.
 
-    picture ─ embed ─► features ─┬─ decode with the prompt ─► mask ─┬─► merge ─► alpha
-                                 └──────── Mask-to-Matte ◄──────────┘ os8, os4, os1
+    image ─► view ─► features ─► segment ─► mask logits ─► refine ─► mask ─► predict_alpha ─► alpha ─► Matte
+                        prompt ─────┴── seeds ────────────────┴───────────────────────────────┘
 
-A MattingAnything holds networks and nothing that changes, so one may serve many threads.
+The steps are public, each a method on values, and `matte` takes them in this order. A MattingAnything holds networks
+and nothing that changes, so one may serve many threads.
 """
 
 from __future__ import annotations
 
 import copy
 import zlib
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, TypeVar, cast
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from . import detail, refine
-from .defaults import Defaults
-from .device import autocast, in_chunks, resolve_device, resolve_dtype
+from .device import autocast, in_chunks, on_its_device, resolve_device, resolve_dtype, working
 from .errors import PromptError
-from .geometry import Fit, Window, fit_picture, resize_window, source_window, to_square
-from .image import Image, read_image
-from .masks import Candidate, united_masks, upsample_mask
+from .geometry import Fit, Window, fit_picture, to_square
+from .image import Image, ImageInput, read_image
+from .networks.backbone import Defaults
+from .networks.backbones import BACKBONES
 from .networks.m2m import MaskToMatte
-from .networks.m2m_fast import FoldedMaskToMatte, Prepared, Stages, fold, prepare
 from .networks.sam import Sam, build_sam, load_state
-from .prompting import checked, ended_at_box, groups, mask_logits, united, within
-from .result import Matte
-from .snap import snapped
-from .types import Embedding, Guidance, ImageInput, ProgressCallback, Prompt, PromptInput, Sides, prompts_of
+from .options import CHOICES, MatteOptions, OptionKeywords, chosen
+from .pipeline.correction import corrected
+from .pipeline.crops import crop_for
+from .pipeline.embedding import Embedding, View, visible_colours
+from .pipeline.heads import HEADS, AlphaHead, BinaryMask, HeadOptions, Patch, build_head
+from .pipeline.mask_refinement import refine_mask
+from .pipeline.masks import MaskLogits, at_input_size, united_masks
+from .pipeline.prompting import (
+    MASK_LOGIT,
+    DecoderPrompt,
+    checked,
+    clip_to_box,
+    decoder_prompt,
+    groups,
+    hull,
+    mask_logits,
+    united,
+)
+from .pipeline.seeds import Seeds, held, seeds_of, shrunk
+from .result import Matte, Source
+from .threads import check_threads
+from .types import ProgressCallback, Prompt, PromptInput, prompts_of
 
 if TYPE_CHECKING:
-    from .weights.store import Checkpoint
+    from typing_extensions import Unpack
 
-T = TypeVar("T")
-Report: TypeAlias = ProgressCallback
+    from .pipeline.seeds import Marks
+    from .weights.store import Checkpoint
 
 CHUNK = 16
 """Prompts that are decoded at once; about 40 MB each with a ViT."""
-HIDDEN = 127
-"""What the network sees where a picture is transparent: mid-gray, since the colours there are arbitrary."""
 
 
 class MattingAnything:
-    """SAM and Mask-to-Matte, ready to work on one device. Made by `load_model` or `from_checkpoint`."""
+    """SAM and an alpha head, ready to work on one device. Made by `load_model` or `from_checkpoint`."""
 
     def __init__(
         self,
@@ -58,39 +73,54 @@ class MattingAnything:
         matte_square: int | None = None,
         name: str = "custom",
         defaults: Defaults | None = None,
+        threads: int | None = None,
     ) -> None:
         """Take networks as they are; both are moved to the device, and m2m is folded into its inference form.
 
-        matte_square: side of the square that Mask-to-Matte works in, a multiple of 16; the encoder's own when left
-        out. When it is larger, the features are enlarged bilinearly.
+        Parameters
+        ----------
+        sam, m2m : the networks, with their weights.
+        device, dtype : as for `load_model`.
+        matte_square : int, optional
+            Side of the square that Mask-to-Matte works in, a multiple of 16; the encoder's own when left out. When it
+            is larger, the features are enlarged bilinearly.
+        name : str
+            What the model is called.
+        defaults : Defaults, optional
+            What it does where the caller leaves the choice.
+        threads : int, optional
+            As for `load_model`.
         """
         self.device = resolve_device(device)
+        self.threads = check_threads(threads)
         self.dtype = resolve_dtype(dtype, self.device)
         self.name = name
         self.defaults = Defaults() if defaults is None else defaults
         self.matte_square = sam.square if matte_square is None else matte_square
         self._sam = sam.to(self.device).eval().requires_grad_(False)
-        self._m2m: FoldedMaskToMatte = fold(m2m).to(self.device, self.dtype)
+        self._head: AlphaHead = build_head(self.defaults.head, m2m, self.matte_square).to(self.device, self.dtype)
         tokens = sam.mask_decoder.mask_tokens.weight.detach().float().cpu().numpy()
         self.fingerprint = f"{name}/{sam.square}/{zlib.crc32(tokens.tobytes()):08x}"
 
     @classmethod
     def from_checkpoint(
-        cls, checkpoint: Checkpoint, *, device: str | torch.device = "auto", dtype: str | torch.dtype = "auto"
+        cls, checkpoint: Checkpoint, *, device: str | torch.device = "auto", dtype: str | torch.dtype = "auto",
+        threads: int | None = None,
     ) -> MattingAnything:
-        """Build the networks on the meta device and put the checkpoint's (memory-mapped) tensors in place."""
-        with torch.device("meta"):
-            sam = build_sam(checkpoint.architecture, checkpoint.square)
-            m2m = MaskToMatte().eval()
-        load_state(sam, checkpoint.sam, f"the SAM weights of {checkpoint.metadata.get('file', 'the checkpoint')}")
-        load_state(m2m, checkpoint.m2m, f"the Mask-to-Matte weights of {checkpoint.metadata.get('file', 'it')}")
-        return cls(sam, m2m, device=device, dtype=dtype, matte_square=checkpoint.matte_square,
-                   name=checkpoint.architecture,
-                   defaults=Defaults.of(checkpoint.architecture, checkpoint.metadata))
+        """Build the networks on the meta device and put the checkpoint's tensors in place."""
+        with working(resolve_device(device), f"loading {checkpoint.architecture}", threads=threads):
+            with torch.device("meta"):
+                sam = build_sam(checkpoint.architecture, checkpoint.square)
+                m2m = MaskToMatte().eval()
+            load_state(sam, checkpoint.sam, f"the SAM weights of {checkpoint.metadata.get('file', 'the checkpoint')}")
+            load_state(m2m, checkpoint.m2m, f"the Mask-to-Matte weights of {checkpoint.metadata.get('file', 'it')}")
+            return cls(sam, m2m, device=device, dtype=dtype, matte_square=checkpoint.matte_square,
+                       name=checkpoint.architecture, threads=threads,
+                       defaults=_defaults(BACKBONES[checkpoint.architecture].defaults, checkpoint.metadata))
 
     @property
     def square(self) -> int:
-        """Side in pixels of the square the encoder sees."""
+        """Side in pixels of the square that the encoder sees."""
         return self._sam.square
 
     @property
@@ -101,337 +131,441 @@ class MattingAnything:
 
     def to(self, device: str | torch.device, dtype: str | torch.dtype = "auto") -> MattingAnything:
         """This model on another device. SAM's weights are moved, not copied, so this object rests until they are back;
-        those of Mask-to-Matte (11 MB) are copied. See `Embedding.to`. Raises DeviceError."""
+        those of the alpha head (11 MB) are copied. See `Embedding.to`. Raises DeviceError."""
         moved = copy.copy(self)
         moved.device = resolve_device(device)
         moved.dtype = resolve_dtype(dtype, moved.device)
         moved._sam = self._sam.to(moved.device)
-        moved._m2m = self._m2m.to(moved.device, moved.dtype)
+        moved._head = self._head.to(moved.device, moved.dtype)
         return moved
 
-    @torch.inference_mode()
-    def embed(self, image: ImageInput, *, progress: ProgressCallback | None = None) -> Embedding:
-        """Encode a picture (anything `read_image` takes), once for any number of prompts.
+    # --- the whole way ------------------------------------------------------------------------------------------
 
-        progress: called with ("encode", 0..1); what it raises ends the work. Raises ImageError, DeviceError.
+    @on_its_device("encoding the image")
+    def embed(self, image: ImageInput, *, progress: ProgressCallback | None = None) -> Embedding:
+        """Take in an image, once for any number of prompts.
+
+        Parameters
+        ----------
+        image
+            Anything that `read_image` takes.
+        progress : callable, optional
+            Called with ("encode", 0..1); what it raises ends the work.
+
+        Returns
+        -------
+        Embedding
+            With the whole image encoded already, but for models that look at crops: these encode what a prompt needs.
+
+        Raises
+        ------
+        ImageError, DeviceError
         """
         picture = read_image(image)
+        embedding = Embedding(picture, visible_colours(picture), self.fingerprint)
         report = progress or _silent
         report("encode", 0.0)
-        rgb = _visible(picture)
-        fit = Fit(picture.height, picture.width, self.square)
-        pixels = to_square(rgb, fit, self._sam.mean, self._sam.std, self.device)
-        with autocast(self.device, self.dtype):
-            [features] = in_chunks(lambda _a, _b: self._sam.encode(pixels, lambda share: report("encode", share)), 1, 1,
-                                   device=self.device, what="pictures")
-        if self.matte_square != self.square:
-            pixels = to_square(rgb, fit.at(self.matte_square), self._sam.mean, self._sam.std, self.device)
+        if not self.defaults.crops:
+            self.view(embedding, progress=report)
         report("encode", 1.0)
-        return Embedding(image=picture, features=features.float(), pixels=pixels, model=self.fingerprint)
+        return embedding
 
+    @on_its_device("matting")
     @torch.inference_mode()
     def matte(
         self,
         embedding: Embedding,
         prompts: PromptInput | Sequence[PromptInput],
+        options: MatteOptions | None = None,
         *,
-        guidance: Guidance | Literal["auto"] = "auto",
-        sides: Sides | Literal["auto"] = "auto",
-        postprocess: bool = False,
-        detail: bool = True,
-        reference: bool = False,
         progress: ProgressCallback | None = None,
+        **keywords: Unpack[OptionKeywords],
     ) -> list[Matte]:
         """One Matte for each prompt (section 3.3), in the order given.
 
-        embedding: from this model's `embed`. prompts: one or many; 200 boxes are fine.
-        guidance: what the matte grows from, `mask` (pictures with several things) or `alpha` (one clear subject).
-        sides: let it change only the outside of the mask's edge (`one`) or its inside as well (`two`).
-        `auto` is what suits the model. postprocess: with alpha guidance, nothing outside of the mask's bounds.
-        detail: take the edges of pictures larger than the square from their own pixels and, with `lite`, encode anew
-        what is around a box that does not fill the picture (see detail.py).
-        reference: exactly what the authors' released program does where it differs (see refine.py); no `detail`.
-        progress: called with ("matte", share done); what it raises ends the work.
+        Parameters
+        ----------
+        embedding : Embedding
+            From this model's `embed`.
+        prompts
+            One or many; 200 boxes are fine.
+        options : MatteOptions, optional
+            How; its fields may be given as keywords as well.
+        progress : callable, optional
+            Called with ("matte", share done); what it raises ends the work.
 
-        Raises PromptError for prompts that do not fit the picture and for an embedding of another model,
-        MissingExtraError for prompts with text that nobody turned into boxes, DeviceError when memory does not suffice.
+        Raises
+        ------
+        PromptError
+            For prompts that do not fit the image, an embedding of another model, and unknown options.
+        MissingExtraError
+            For prompts with text that nobody turned into boxes.
+        DeviceError
+            When memory does not suffice.
         """
-        ready = self._ready(embedding, prompts)
-        modes = self._modes(guidance, sides, postprocess, detail, reference)
+        how = self.decided(MatteOptions.of(options, keywords))
+        asked = [self._ask(embedding, prompt, how) for prompt in self._checked(embedding, prompts)]
         report = progress or _silent
         report("matte", 0.0)
-        parts = [self._part(prompt, embedding.image, modes) for prompt in ready]
-        plain = [index for index, part in enumerate(parts) if part is None]
-        mattes: dict[int, Matte] = {}
-        if plain:
-            step = _share(report, 0, len(plain) / len(ready))
-            found = self._mattes(embedding, [ready[i] for i in plain], modes, step)
-            mattes.update(zip(plain, found, strict=True))
-        for index, part in enumerate(parts):
-            if part is not None:
-                step = _share(report, len(mattes) / len(ready), (len(mattes) + 1) / len(ready))
-                mattes[index] = self._closer(embedding.image, ready[index], *part, modes, step)
-        return [mattes[index] for index in range(len(ready))]
+        found: dict[int, Matte] = {}
+        for window in dict.fromkeys(one.window for one in asked):
+            members = [index for index, one in enumerate(asked) if one.window == window]
+            view = self.view(embedding, window)
+            masks = self.segment(view, [asked[index].told for index in members])
+            for index, mask in zip(members, masks, strict=True):
+                step = _part_of(report, len(found) / len(asked), (len(found) + 1) / len(asked))
+                found[index] = self._finished(embedding, view, asked[index], mask, how, step)
+        return [found[index] for index in range(len(asked))]
 
+    @on_its_device("matting")
     @torch.inference_mode()
     def matte_together(
         self,
         embedding: Embedding,
         prompts: PromptInput | Sequence[PromptInput],
+        options: MatteOptions | None = None,
         *,
-        guidance: Guidance | Literal["auto"] = "auto",
-        sides: Sides | Literal["auto"] = "auto",
-        postprocess: bool = False,
-        detail: bool = True,
         progress: ProgressCallback | None = None,
+        **keywords: Unpack[OptionKeywords],
     ) -> Matte:
-        """One Matte of everything the prompts mark: their masks are united before Mask-to-Matte.
+        """One Matte of everything the prompts mark: their masks are united before the alpha head.
 
-        Objects that touch get no seam, and ten cost little more than one. Arguments and errors as for `matte`, and for
-        one prompt the same result; for several there is no closer look at those that do not fill the picture. The
-        result's prompt has the boxes' hull, its score is the lowest.
+        Objects that touch get no seam, and ten cost little more than one. Parameters and errors as for `matte`, and for
+        one prompt the same result; several are all looked at in the whole image. The result's prompt has the boxes'
+        hull, its score is the lowest.
         """
-        ready = self._ready(embedding, prompts)
+        ready = self._checked(embedding, prompts)
         if len(ready) == 1:
-            return self.matte(embedding, ready, guidance=guidance, sides=sides, postprocess=postprocess,
-                              detail=detail, progress=progress)[0]
+            return self.matte(embedding, ready, options, progress=progress, **keywords)[0]
+        how = self.decided(MatteOptions.of(options, keywords))
         report = progress or _silent
         report("matte", 0.0)
-        modes = self._modes(guidance, sides, postprocess, detail, False)
-        [matte] = self._mattes(embedding, ready, modes, report, together=True)
-        return matte
+        asked = [self._ask(embedding, prompt, how, embedding.whole) for prompt in ready]
+        view = self.view(embedding, embedding.whole)
+        masks = self.segment(view, [one.told for one in asked])
+        if self.defaults.clip_to_box:
+            masks = [mask._replace(logits=clip_to_box(mask.logits, one.told, view.fit))
+                     for one, mask in zip(asked, masks, strict=True)]
+        everything = replace(self._ask(embedding, united(ready), how, embedding.whole), several=True)
+        return self._finished(embedding, view, everything, united_masks(masks), how, _part_of(report, 0, 1))
 
-    def _ready(self, embedding: Embedding, prompts: PromptInput | Sequence[PromptInput]) -> list[Prompt]:
-        if embedding.model != self.fingerprint:
-            raise PromptError(f"the embedding was made by {embedding.model}, this model is {self.fingerprint}; "
-                              "embed the picture again with this model")
-        return self.check(embedding.image, prompts_of(prompts)[0])
+    # --- its steps ----------------------------------------------------------------------------------------------
 
-    def _modes(
-        self, guidance: Guidance | Literal["auto"], sides: Sides | Literal["auto"], postprocess: bool, detail: bool,
-        reference: bool,
-    ) -> _Modes:
-        return _Modes(
-            guidance=self.defaults.guidance if guidance == "auto" else _known(guidance, ("mask", "alpha"), "guidance"),
-            sides=self.defaults.sides if sides == "auto" else _known(sides, ("one", "two"), "sides"),
-            postprocess=postprocess, detail=detail and not reference, reference=reference,
+    def decided(self, options: MatteOptions) -> HeadOptions:
+        """Options with "auto" decided for this model."""
+        return HeadOptions(
+            guidance=chosen(options.guidance, self.defaults.guidance), sides=chosen(options.sides, self.defaults.sides),
+            postprocess=options.postprocess, detail=options.detail and not options.reference,
+            reference=options.reference,
         )
 
-    def _part(self, prompt: Prompt, image: Image, modes: _Modes) -> tuple[Window, Prompt] | None:
-        """Where to look closer for this prompt, and what it is there; None for the whole picture."""
-        if not (modes.detail and self.defaults.closer) or prompt.box is None \
-                or max(image.height, image.width) <= self.square // 2:
-            return None
-        part = detail.closer(prompt.box, image.height, image.width)
-        moved = None if part is None else within(prompt, part)
-        return None if part is None or moved is None else (part, moved)
-
-    def _closer(
-        self, image: Image, prompt: Prompt, part: Window, moved: Prompt, modes: _Modes, report: Report
-    ) -> Matte:
-        """Matte an object in a part of the picture, as if that were the picture."""
-        cut = part.slices()
-        small = Image(image.rgb[cut].copy(), None if image.alpha is None else image.alpha[cut].copy())
-        [matte] = self._mattes(self.embed(small), self.check(small, [moved]), modes, report)
-        alpha, mask = np.zeros((image.height, image.width), np.float32), np.zeros((image.height, image.width), bool)
-        alpha[cut], mask[cut] = matte.alpha, matte.mask
-        return _frozen(Matte(alpha=alpha, mask=mask, score=matte.score, prompt=prompt, image=image))
-
-    def _mattes(
-        self, embedding: Embedding, ready: Sequence[Prompt], modes: _Modes, report: Report, *, together: bool = False
-    ) -> list[Matte]:
-        """The mattes of checked prompts, all from one embedding; together: one of them all."""
-        candidates = self._segment(embedding, ready)
-        if not modes.reference:
-            candidates = self._ended(embedding.image, ready, candidates)
-        if together:
-            candidates, ready = [united_masks(candidates)], [united(ready)]
-        fit = Fit(embedding.image.height, embedding.image.width, self.square)
-        colours = fit_picture(_visible(embedding.image), fit) if self.defaults.snap and not modes.reference else None
-        features = embedding.features
-        if self.matte_square != self.square:
-            grid = self.matte_square // 16
-            features = F.interpolate(features, (grid, grid), mode="bilinear", align_corners=False)
-        prepared = prepare(features.to(self.dtype), embedding.pixels)
-        mattes = []
-        for index, (prompt, candidate) in enumerate(zip(ready, candidates, strict=True)):
-            step = _share(report, index / len(ready), (index + 1) / len(ready))
-            step("matte", 0.02)
-            if colours is not None:
-                whole = not together and prompt.points is None and prompt.mask is None
-                candidate = candidate._replace(logits=snapped(candidate.logits, colours, fit, whole=whole))
-            step("matte", 0.1)
-            mattes.append(self._one(embedding.image, prompt, candidate, prepared, modes, step))
-            step("matte", 1.0)
-        return mattes
-
-    def _ended(
-        self, image: Image, prompts: Sequence[Prompt], candidates: list[Candidate]
-    ) -> list[Candidate]:
-        """The masks ended at their boxes, where this model's defaults say so."""
-        if not self.defaults.inside:
-            return candidates
-        fit = Fit(image.height, image.width, self.square)
-        return [candidate._replace(logits=ended_at_box(candidate.logits, prompt, fit))
-                for candidate, prompt in zip(candidates, prompts, strict=True)]
-
     def check(self, image: Image, prompts: Sequence[Prompt]) -> list[Prompt]:
-        """The prompts as they are used on a picture: boxes clipped, a box put around a mask that has none.
+        """The prompts as they are used on an image: boxes clipped, a box put around a mask that has none.
 
-        Raises PromptError for a box or point outside of the picture and a mask of another size, MissingExtraError for
-        text.
+        Raises
+        ------
+        PromptError
+            For a box or point outside of the image, and for arrays of another size.
+        MissingExtraError
+            For text.
         """
         return [checked(prompt, image.height, image.width) for prompt in prompts]
 
-    def _segment(self, embedding: Embedding, prompts: Sequence[Prompt]) -> list[Candidate]:
-        """The best of SAM's three candidates for each prompt (by predicted IoU)."""
-        fit = Fit(embedding.image.height, embedding.image.width, self.square)
-        found: dict[int, Candidate] = {}
+    def window_for(self, prompt: Prompt, image: Image, *, detail: bool = True) -> Window:
+        """The part of an image to look at for a checked prompt: all of it, or a crop where the encoder is quick."""
+        whole = Window(0, 0, image.height, image.width)
+        if not (detail and self.defaults.crops) or max(image.height, image.width) <= self.square // 2:
+            return whole
+        extent = hull(prompt)
+        crop = None if extent is None else crop_for(extent, image.height, image.width)
+        return whole if crop is None else crop
+
+    @on_its_device("encoding the image")
+    @torch.inference_mode()
+    def view(
+        self, embedding: Embedding, window: Window | None = None, *, progress: ProgressCallback | None = None
+    ) -> View:
+        """A part of an image as the network sees it, encoded unless the embedding keeps it.
+
+        Parameters
+        ----------
+        embedding : Embedding
+            From this model's `embed`.
+        window : Window, optional
+            In the image's pixels; left out, the whole image.
+        progress : callable, optional
+            Called with ("encode", 0..1).
+        """
+        part = embedding.whole if window is None else window
+        return embedding.views.get(part, lambda: self._encoded(embedding, part, progress or _silent))
+
+    def _encoded(self, embedding: Embedding, window: Window, report: ProgressCallback) -> View:
+        fit = Fit(window.height, window.width, self.square)
+        colours = embedding.visible[window.slices()]
+        rgb = fit_picture(colours, fit)
+        pixels = to_square(rgb, fit.at(self.square), self._sam.mean, self._sam.std, self.device)
+        with autocast(self.device, self.dtype):
+            [features] = in_chunks(lambda _a, _b: self._sam.encode(pixels, lambda share: report("encode", share)), 1, 1,
+                                   device=self.device, what="images")
+        side = self._head.input_size
+        if side is None:
+            pixels = pixels.new_zeros((1, 3, 0, 0))
+        elif side != self.square:
+            pixels = to_square(colours, fit.at(side), self._sam.mean, self._sam.std, self.device)
+        return View(window, fit, rgb, features.float(), pixels)
+
+    @torch.inference_mode()
+    def segment(self, view: View, prompts: Sequence[DecoderPrompt]) -> list[MaskLogits]:
+        """The best of SAM's three candidate masks for each prompt, by predicted IoU (section 3.1).
+
+        Parameters
+        ----------
+        view : View
+            From `view`.
+        prompts : sequence of DecoderPrompt
+            In the view's pixels.
+        """
+        found: dict[int, MaskLogits] = {}
         # Prompts with the same parts go through the decoder together. Padding unequal ones would not be exact: in SAM
         # a padding point is a token like any other.
         for members in groups(prompts):
 
-            def decode(start: int, stop: int, members: Sequence[int] = members) -> list[Candidate]:
-                return self._decode(embedding.features, [prompts[i] for i in members[start:stop]], fit)
+            def decode(start: int, stop: int, members: Sequence[int] = members) -> list[MaskLogits]:
+                return self._decode(view, [prompts[i] for i in members[start:stop]])
 
             decoded = in_chunks(decode, len(members), CHUNK, device=self.device)
-            found.update(zip(members, _joined(decoded), strict=True))
+            found.update(zip(members, (mask for chunk in decoded for mask in chunk), strict=True))
         return [found[index] for index in range(len(prompts))]
 
-    def _decode(self, features: Tensor, prompts: Sequence[Prompt], fit: Fit) -> list[Candidate]:
+    def _decode(self, view: View, prompts: Sequence[DecoderPrompt]) -> list[MaskLogits]:
         def tensor(values: object) -> Tensor:
             return torch.tensor(values, dtype=torch.float32, device=self.device)
 
-        first = prompts[0]
+        first, fit = prompts[0], view.fit
         boxes = points = labels = masks = None
         if first.box is not None:
-            boxes = tensor([fit.box(cast("tuple[float, float, float, float]", prompt.box)) for prompt in prompts])
-        if first.points is not None:
-            points = tensor([[fit.point(*point) for point in prompt.points or ()] for prompt in prompts])
+            boxes = tensor([fit.box(prompt.box) for prompt in prompts if prompt.box is not None])
+        if first.points:
+            points = tensor([[fit.point(*point) for point in prompt.points] for prompt in prompts])
             labels = tensor([prompt.labels for prompt in prompts])
         if first.mask is not None:
-            masks = torch.stack([mask_logits(cast(np.ndarray, prompt.mask), fit) for prompt in prompts])
+            masks = torch.stack([mask_logits(prompt.mask, fit) for prompt in prompts if prompt.mask is not None])
             masks = masks.to(self.device)
         with autocast(self.device, self.dtype):
-            logits, iou = self._sam.decode(features, boxes, points, labels, masks)
+            logits, iou = self._sam.decode(view.features, boxes, points, labels, masks)
         best = iou.argmax(1)
         rows = torch.arange(len(prompts), device=best.device)
-        chosen, scores = logits[rows, best].float(), iou[rows, best].float().tolist()
-        return [Candidate(chosen[i : i + 1], scores[i]) for i in range(len(prompts))]
+        selected, scores = logits[rows, best].float(), iou[rows, best].float().tolist()
+        return [MaskLogits(selected[i : i + 1], scores[i]) for i in range(len(prompts))]
 
-    def _one(
-        self, image: Image, prompt: Prompt, candidate: Candidate, prepared: Prepared, modes: _Modes,
-        report: Report,
+    @torch.inference_mode()
+    def refine(self, view: View, mask: MaskLogits, prompt: DecoderPrompt, *, whole: bool = False) -> MaskLogits:
+        """A decoded mask, clipped to its box and refined with the view's colours, where this model does so.
+
+        whole: the prompt says that it is one object, of which small components are no part.
+        """
+        logits = mask.logits
+        if self.defaults.clip_to_box:
+            logits = clip_to_box(logits, prompt, view.fit)
+        if self.defaults.refine_masks:
+            logits = refine_mask(logits, view.rgb, view.fit, whole=whole)
+        return mask._replace(logits=logits)
+
+    @torch.inference_mode()
+    def correct(
+        self, view: View, mask: MaskLogits, marks: Marks, evidence: MaskLogits | None = None
+    ) -> tuple[MaskLogits, np.ndarray[Any, np.dtype[np.bool_]]]:
+        """A mask that obeys the user's seeds, each with the region it points at (see pipeline/correction.py).
+
+        Parameters
+        ----------
+        view : View
+            Whose colours say how far a region goes.
+        mask : MaskLogits
+            What is corrected.
+        marks : ndarray
+            h×w int8 at the view's scaled size, see `Seeds`.
+        evidence : MaskLogits, optional
+            What the decoder says with the same points.
+
+        Returns
+        -------
+        The mask, and which pixels (h×w bool at the scaled size) it changed.
+        """
+        height, width = view.fit.scaled
+
+        def scaled(logits: Tensor) -> np.ndarray[Any, Any]:
+            return at_input_size(logits, view.fit)[0, :height, :width].cpu().numpy()
+
+        before = scaled(mask.logits)
+        after = corrected(before, marks, view.rgb, None if evidence is None else scaled(evidence.logits))
+        changed = (after > 0) != (before > 0)
+        if not changed.any():
+            return mask, changed
+        logits = at_input_size(mask.logits, view.fit).clone()
+        logits[0, :height, :width] = torch.from_numpy(after).to(logits.device)
+        return mask._replace(logits=logits), changed
+
+    @torch.inference_mode()
+    def predict_alpha(
+        self, embedding: Embedding, view: View, mask: MaskLogits, options: HeadOptions, *,
+        report: ProgressCallback | None = None, where: Window | None = None,
+    ) -> Patch:
+        """The alpha of one object in the view's pixels (sections 3.2 and 3.3), from its mask.
+
+        where: the part of the view that matters; left out, all of it.
+        """
+        binary = BinaryMask.of(mask, view.fit)
+        if binary.bounds.empty:
+            return Patch(torch.zeros((1, 1, 0, 0), device=self.device), Window(0, 0, 0, 0))
+        rgb = embedding.visible[view.window.slices()]
+        return self._head.alpha(view, mask, binary, rgb, options,
+                                lambda share: (report or _silent)("matte", share), where)
+
+    # --- one object ---------------------------------------------------------------------------------------------
+
+    def _checked(self, embedding: Embedding, prompts: PromptInput | Sequence[PromptInput]) -> list[Prompt]:
+        if embedding.model != self.fingerprint:
+            raise PromptError(f"the embedding was made by {embedding.model}, this model is {self.fingerprint}; "
+                              "embed the image again with this model")
+        return self.check(embedding.image, prompts_of(prompts)[0])
+
+    def _ask(self, embedding: Embedding, prompt: Prompt, how: HeadOptions, window: Window | None = None) -> _Asked:
+        """What a checked prompt asks for, and where to look for it."""
+        image = embedding.image
+        part = self.window_for(prompt, image, detail=how.detail) if window is None else window
+        seeds = Seeds(None) if how.reference else seeds_of(prompt, image.height, image.width)
+        marks = shrunk(seeds, part, Fit(part.height, part.width, self.square).scaled)
+        return _Asked(prompt, part, decoder_prompt(prompt, part), seeds, marks)
+
+    def _finished(
+        self, embedding: Embedding, view: View, one: _Asked, found: MaskLogits, how: HeadOptions,
+        report: ProgressCallback,
     ) -> Matte:
-        """Mask and alpha of one object in the picture's pixels; all of it inside the window where alpha can be."""
-        size = image.height, image.width
-        alpha = np.zeros(size, np.float32)
-        mask = np.zeros(size, bool)
-        coarse = Fit(*size, self.square)
-        binary, box = upsample_mask(candidate.logits, coarse)
-        window = refine.reach(box, size, guidance=modes.guidance, postprocess=modes.postprocess)
-        mixed = modes.detail and self.defaults.share < 1
-        if mixed:
-            window = refine.grow(window, detail.spread(coarse), size)
-        if box.height:
-            mask[box.slices()] = binary.cpu().numpy()
-            inside = torch.zeros((1, 1, window.height, window.width), dtype=torch.bool, device=self.device)
-            inside[(..., *_relative(box, window).slices())] = binary
-            seed = (candidate.logits > 0).float().unsqueeze(0)
-            fit = Fit(*size, self.matte_square)
-            merged = self._merge(seed, inside, window, fit, prepared, modes, report)
-            if mixed:
-                merged = detail.finish(merged, inside.float(), self.defaults.share, _visible(image), coarse, window)
-            elif modes.detail:
-                merged = detail.sharpen(merged, _visible(image), fit, window)
-            alpha[window.slices()] = merged[0, 0].clamp_(0, 1).cpu().numpy()
-        if image.alpha is not None:
-            # What is transparent in the picture stays so.
-            own = image.alpha.astype(np.float32) / np.float32(np.iinfo(image.alpha.dtype).max)
-            alpha *= own
-            mask &= own > 0
-        return _frozen(Matte(alpha=alpha, mask=mask, score=candidate.score, prompt=prompt, image=image))
-
-    def _merge(
-        self, seed: Tensor, mask: Tensor, window: Window, fit: Fit, prepared: Prepared, modes: _Modes,
-        report: Report,
-    ) -> Tensor:
-        """`refine.merge` inside a window of the picture, each finer scale computed only where it counts."""
-        size = fit.height, fit.width
-        stages = self._m2m.stages(prepared, seed, source_window(window, size, fit.scaled))
-
-        def at(scale: Callable[[Window], Tensor], part: Window) -> Tensor:
-            """A scale's alpha in the picture's pixels, inside `part` of the window."""
-            absolute = Window(part.top + window.top, part.left + window.left,
-                              part.bottom + window.top, part.right + window.left)
-            read = source_window(absolute, size, fit.scaled)
-            return resize_window(scale(read), size, absolute, source=fit.scaled, origin=(read.top, read.left))
-
-        whole = Window(0, 0, window.height, window.width)
-        alpha = refine.start(mask, at(stages.os8, whole), guidance=modes.guidance, sides=modes.sides,
-                             postprocess=modes.postprocess, reference=modes.reference)
-        report("matte", 0.4)
-        for finer, width, share in ((_os4, refine.OS4_WIDTH, 0.7), (_os1, refine.OS1_WIDTH, 0.95)):
-            uncertain = refine.alpha_weight_map(alpha, width, modes.sides)
-            [part] = refine.bounds(uncertain[:, 0])
-            if part.height:
-                cut = (..., *part.slices())
-                alpha[cut] = at(finer(stages, uncertain[cut]), part).where(uncertain[cut], alpha[cut])
-            report("matte", share)
-        return alpha
+        """The matte of one object from what the decoder found."""
+        report("matte", 0.02)
+        previous = one.prompt.previous
+        if previous is not None:
+            mask = found._replace(logits=_as_logits(previous[view.window.slices()], view.fit).to(self.device))
+        elif how.reference:
+            mask = found
+        else:
+            mask = self.refine(view, found, one.told, whole=one.whole)
+        changed = np.zeros(view.fit.scaled, np.bool_)
+        if one.marks.any():
+            mask, changed = self.correct(view, mask, one.marks, found)
+        report("matte", 0.1)
+        where = None if previous is None else _around(changed, view.fit)
+        patch = self.predict_alpha(embedding, view, mask, how, report=report, where=where)
+        alpha, solid = _placed(patch, mask, view, embedding)
+        if previous is not None:
+            weight = _weight(changed, view.fit)
+            part = view.window.slices()
+            merged = previous.copy()
+            merged[part] += weight * (alpha[part] - previous[part])
+            outside = previous > 0.5
+            outside[part] = solid[part]
+            alpha, solid = merged, outside
+        own = embedding.image.alpha
+        if own is not None:  # what is transparent in the image stays so
+            opacity = own.astype(np.float32) / np.float32(np.iinfo(own.dtype).max)
+            alpha *= opacity
+            solid &= own > 0
+        held(alpha, solid, one.seeds)
+        report("matte", 1.0)
+        alpha.setflags(write=False)
+        solid.setflags(write=False)
+        return Matte(alpha=alpha, mask=solid, score=found.score, prompt=one.prompt, image=embedding.image,
+                     warnings=one.seeds.warnings, source=Source(self, embedding, MatteOptions(**asdict(how))))
 
 
-class _Modes(NamedTuple):
-    guidance: Guidance
-    sides: Sides
-    postprocess: bool
-    detail: bool
-    reference: bool
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    """A checked prompt, the part of the image to look at, what the decoder is told of it there, and its seeds: in the
+    image's pixels, and at the view's scaled size."""
+
+    prompt: Prompt
+    window: Window
+    told: DecoderPrompt
+    seeds: Seeds
+    marks: Marks
+    several: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether a box is all that is known, so that small components are no part of the object."""
+        prompt = self.prompt
+        return not self.several and prompt.points is None and prompt.mask is None and not self.seeds
 
 
-def _os4(stages: Stages, _uncertain: Tensor) -> Callable[[Window], Tensor]:
-    return stages.os4
+def _defaults(defaults: Defaults, metadata: Mapping[str, str]) -> Defaults:
+    """A backbone's defaults with what a file's metadata says in their place; what is not known there is not taken."""
+    told = {name: metadata[name] for name in ("guidance", "sides", "head")
+            if metadata.get(name) in (*CHOICES.get(name, HEADS),) and metadata[name] != "auto"}
+    return replace(defaults, **told)  # type: ignore[arg-type]
 
 
-def _os1(stages: Stages, uncertain: Tensor) -> Callable[[Window], Tensor]:
-    """Tiles without anything uncertain are not computed."""
-    return lambda window: stages.os1(window, uncertain)
+def _as_logits(alpha: np.ndarray[Any, Any], fit: Fit) -> Tensor:
+    """Alpha h×w in 0..1 of a view's pixels as logits 1×S×S over the padded input."""
+    height, width = fit.scaled
+    small = fit_picture(np.round(alpha * 255).astype(np.uint8), fit)
+    logits = torch.full((1, fit.square, fit.square), -MASK_LOGIT)
+    logits[0, :height, :width] = torch.from_numpy(small.astype(np.float32) * (2 * MASK_LOGIT / 255) - MASK_LOGIT)
+    return logits
 
 
-def _visible(image: Image) -> np.ndarray[Any, Any]:
-    """uint8 H×W×3: the picture's colours on mid-gray where it is transparent."""
-    rgb = image.rgb8()
-    if image.alpha is None or image.alpha.min() == np.iinfo(image.alpha.dtype).max:
-        return rgb
-    share = (image.alpha.astype(np.float32) / np.float32(np.iinfo(image.alpha.dtype).max))[..., None]
-    shown: np.ndarray[Any, Any] = (rgb * share + HIDDEN * (1 - share) + 0.5).astype(np.uint8)
-    return shown
+def _around(changed: np.ndarray[Any, np.dtype[np.bool_]], fit: Fit) -> Window:
+    """The part of a view's pixels in which a change of its mask, at the scaled size, can matter."""
+    from .pipeline.merging import grow
+
+    rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
+    if not len(rows):
+        return Window(0, 0, 0, 0)
+    down, across = fit.height / fit.scaled[0], fit.width / fit.scaled[1]
+    inner = Window(int(rows[0] * down), int(columns[0] * across), int((rows[-1] + 1) * down) + 1,
+                   int((columns[-1] + 1) * across) + 1)
+    return grow(inner, int(AROUND * max(down, across)), (fit.height, fit.width))
 
 
-def _relative(inner: Window, outer: Window) -> Window:
-    return Window(inner.top - outer.top, inner.left - outer.left, inner.bottom - outer.top, inner.right - outer.left)
+def _weight(changed: np.ndarray[Any, np.dtype[np.bool_]], fit: Fit) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """How much of the new alpha counts, H×W in 0..1 in a view's pixels: all of it where the mask changed and about
+    there, nothing elsewhere."""
+    from .opencv import cv2
+
+    if not changed.any():
+        return np.zeros((fit.height, fit.width), np.float32)
+    side = 2 * NEAR + 1
+    near = cv2.dilate(changed.astype(np.float32), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
+    soft = cv2.blur(near, (NEAR, NEAR), borderType=cv2.BORDER_REPLICATE)
+    large = cv2.resize(soft, (fit.width, fit.height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(large, np.float32)
 
 
-def _known(value: T, known: tuple[T, ...], what: str) -> T:
-    if value not in known:
-        raise PromptError(f"{what} was given as {value!r}; expected auto, {' or '.join(map(str, known))}")
-    return value
+AROUND = 24
+"""Pixels of the network's input about a change in which alpha is predicted anew …"""
+NEAR = 5
+"""… and about which the new alpha counts."""
 
 
-def _joined(chunks: Iterable[Sequence[T]]) -> list[T]:
-    return [item for chunk in chunks for item in chunk]
+def _placed(
+    patch: Patch, mask: MaskLogits, view: View, embedding: Embedding
+) -> tuple[np.ndarray[Any, np.dtype[np.float32]], np.ndarray[Any, np.dtype[np.bool_]]]:
+    """Alpha and mask of the whole image, from those of a view."""
+    size = embedding.image.height, embedding.image.width
+    alpha, solid = np.zeros(size, np.float32), np.zeros(size, np.bool_)
+    down, right = view.window.top, view.window.left
+    if not patch.window.empty:
+        alpha[patch.window.moved(down, right).slices()] = patch.alpha[0, 0].clamp(0, 1).cpu().numpy()
+    binary = BinaryMask.of(mask, view.fit)
+    if not binary.bounds.empty:
+        solid[binary.bounds.moved(down, right).slices()] = binary.inside.cpu().numpy()
+    return alpha, solid
 
 
-def _frozen(matte: Matte) -> Matte:
-    matte.alpha.setflags(write=False)
-    matte.mask.setflags(write=False)
-    return matte
-
-
-def _share(report: Report, start: float, stop: float) -> Report:
+def _part_of(report: ProgressCallback, start: float, stop: float) -> ProgressCallback:
     """Progress 0..1 of a part of the work as start..stop of the whole."""
-    return lambda stage, share: report(stage, start + (stop - start) * share)
+    return lambda stage, done: report(stage, start + (stop - start) * done)
 
 
-def _silent(_stage: str, _share: float) -> None:
+def _silent(_stage: str, _done: float) -> None:
     return None

@@ -1,6 +1,5 @@
-"""The values that go into the library: what is asked (Prompt) and what is known of a picture (Embedding). What comes
-out, the Matte, stands in result.py. All are frozen: nothing is hidden in a model, so they can be kept and shared
-between threads.
+"""What is asked of the library: the Prompt, and the types of its inputs. Prompts are frozen, so they can be kept and
+shared between threads.
 
 Coordinates are pixels of the picture as it is seen (after EXIF orientation): x to the right, y down, (0, 0) the top
 left corner of the top left pixel. A box is (x0, y0, x1, y1) with x0 < x1 and y0 < y1.
@@ -8,41 +7,24 @@ left corner of the top left pixel. A box is (x0, y0, x1, y1) with x0 < x1 and y0
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from .boxes import boxes_of, corners
+from .boxes import number as _number
 from .errors import PromptError
+from .strokes import Stroke, draw
 
 if TYPE_CHECKING:
-    import os
-
     import numpy as np
-    import PIL.Image
-    import torch
 
-    from .image import Image
+    from .result import Matte
 
-ImageInput: TypeAlias = (
-    "str | os.PathLike[str] | bytes | PIL.Image.Image | np.ndarray[Any, Any] | torch.Tensor | Image"
-)
 PromptInput: TypeAlias = "Prompt | str | Sequence[float] | np.ndarray[Any, Any] | Mapping[str, Any]"
 Box: TypeAlias = tuple[float, float, float, float]
-Guidance: TypeAlias = Literal["mask", "alpha"]
-Sides: TypeAlias = Literal["one", "two"]
 ProgressCallback: TypeAlias = Callable[[str, float], None]
 """Called with the name of the stage and the share done (0..1). It may raise to cancel; nothing is caught."""
-
-
-def _number(value: Any, what: str) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        raise PromptError(f"{what} holds {value!r}, which is no number") from None
-    if not math.isfinite(number):
-        raise PromptError(f"{what} holds {number}; coordinates must be finite numbers of pixels")
-    return number
 
 
 def _items(value: Any, what: str) -> list[Any]:
@@ -55,16 +37,13 @@ def _items(value: Any, what: str) -> list[Any]:
 
 
 def _box(value: Any) -> Box:
-    numbers = _items(value, "the box")
-    if len(numbers) != 4:
-        raise PromptError(f"the box has {len(numbers)} values; expected four: x0, y0, x1, y1 in pixels")
-    x0, y0, x1, y1 = (_number(number, "the box") for number in numbers)
-    if x1 <= x0 or y1 <= y0:
-        raise PromptError(
-            f"the box ({x0:g}, {y0:g}, {x1:g}, {y1:g}) is empty or its corners are reversed; "
-            "expected x0, y0, x1, y1 with x0 < x1 and y0 < y1 (left, top, right, bottom)"
-        )
-    return x0, y0, x1, y1
+    several = boxes_of(value)
+    if several is None:
+        return corners(_items(value, "the box"))
+    if len(several) > 1:
+        raise PromptError(f"{len(several)} boxes were given where one belongs; give them to matte as they are, or one "
+                          "prompt for each")
+    return several[0]
 
 
 def _points(value: Any) -> tuple[tuple[float, float], ...]:
@@ -89,43 +68,132 @@ def _labels(value: Any) -> tuple[int, ...]:
     return tuple(labels)
 
 
-def _mask(value: Any) -> np.ndarray[Any, Any]:
+def _array(value: Any, name: str) -> np.ndarray[Any, Any]:
+    """An array H×W of finite numbers or bools."""
     import numpy as np
 
     try:
-        mask = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+        array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
     except (TypeError, ValueError) as error:
-        raise PromptError(f"the mask cannot be read as an array: {error}") from None
-    if mask.ndim == 3 and 1 in (mask.shape[0], mask.shape[2]):
-        mask = mask[0] if mask.shape[0] == 1 else mask[..., 0]
-    if mask.ndim != 2:
-        raise PromptError(f"the mask has the shape {mask.shape}; expected height x width, as the picture's")
-    if mask.dtype.kind not in "biuf":
-        raise PromptError(f"the mask holds {mask.dtype}; expected bool, an integer type or floats")
-    if mask.dtype.kind == "f" and not np.isfinite(mask).all():
-        raise PromptError("the mask holds NaN or infinite values")
+        raise PromptError(f"the {name} cannot be read as an array: {error}") from None
+    if array.ndim == 3 and 1 in (array.shape[0], array.shape[2]):
+        array = array[0] if array.shape[0] == 1 else array[..., 0]
+    if array.ndim != 2:
+        raise PromptError(f"the {name} has the shape {array.shape}; expected height x width, as the image's")
+    if array.dtype.kind not in "biuf":
+        raise PromptError(f"the {name} holds {array.dtype}; expected bool, an integer type or floats")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise PromptError(f"the {name} holds NaN or infinite values")
+    return array
+
+
+def _binary(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Above half of its range: bool, read-only."""
+    import numpy as np
+
     # Half of the type's range is the threshold: 0.5 for bool and floats, 127 for uint8, 32767 for uint16.
     # Other integers hold labels (0, 1, …): there everything but zero belongs to the object.
-    top = 255 if mask.dtype == np.uint8 and mask.max(initial=0) > 1 else 65535 if mask.dtype == np.uint16 else 1
-    result = mask if mask.dtype == bool else mask > (0 if mask.dtype.kind == "i" else top / 2)
-    if not result.any():
-        raise PromptError("the mask is empty: nothing in it is above half; expected a rough mask of the object")
+    top = 255 if array.dtype == np.uint8 and array.max(initial=0) > 1 else 65535 if array.dtype == np.uint16 else 1
+    result = array if array.dtype == bool else array > (0 if array.dtype.kind == "i" else top / 2)
     result = np.array(result)
     result.setflags(write=False)
     return result
 
 
+def _mask(value: Any) -> np.ndarray[Any, Any]:
+    result = _binary(_array(value, "mask"))
+    if not result.any():
+        raise PromptError("the mask is empty: nothing in it is above half; expected a rough mask of the object")
+    return result
+
+
+def _strokes(value: Any, name: str) -> tuple[Stroke, ...] | np.ndarray[Any, Any] | None:
+    """Strokes as a tuple, or a mask of them; None when there are none."""
+    if value is None:
+        return None
+    if isinstance(value, (Stroke, Mapping)):
+        value = [value]
+    if hasattr(value, "ndim") and hasattr(value, "shape"):
+        if value.ndim == 2 and value.shape[1] == 2 and getattr(value.dtype, "kind", "f") in "if":
+            return (Stroke.of(value.tolist()),)  # N×2 signed numbers: the points of one stroke
+        mask = _array(value, name)
+        return _binary(mask) if mask.any() else None
+    if isinstance(value, (str, bytes)) or not hasattr(value, "__iter__"):
+        raise PromptError(f"{name} was given as {value!r:.80}; expected strokes [Stroke(points=…, width=5), …] "
+                          "or a mask of the image's size")
+    return tuple(Stroke.of(item) for item in value) or None
+
+
+def _trimap(value: Any) -> np.ndarray[Any, Any]:
+    """0, 128 or 255 for each pixel: uint8."""
+    import numpy as np
+
+    trimap = _array(value, "trimap")
+    top = 65535 if trimap.dtype == np.uint16 else 255 if trimap.max(initial=0) > 1 else 1
+    if trimap.min(initial=0) < 0 or trimap.max(initial=0) > top:
+        raise PromptError(f"the trimap holds values from {trimap.min():g} to {trimap.max():g}; expected 0 (not the "
+                          "object), 128 (unknown) and 255 (the object), or 0, 0.5 and 1")
+    share = trimap.astype(np.float32) / top
+    result = np.full(trimap.shape, 128, np.uint8)
+    result[share <= CERTAIN] = 0
+    result[share >= 1 - CERTAIN] = 255
+    if not (result > 0).any():
+        raise PromptError("the trimap is 0 everywhere; expected 255 on the object and 128 where it is unknown")
+    result.setflags(write=False)
+    return result
+
+
+def _previous(value: Any) -> np.ndarray[Any, Any]:
+    """The alpha H×W float32 in 0..1 of a matte, or of an array as masks are given."""
+    import numpy as np
+
+    alpha = _array(getattr(value, "alpha", value), "previous")
+    top = {"b": 1, "u": 255 if alpha.dtype == np.uint8 else 65535}.get(alpha.dtype.kind, 1)
+    result = np.clip(alpha.astype(np.float32) / np.float32(top), 0, 1)
+    result.setflags(write=False)
+    return result
+
+
+CERTAIN = 0.02
+"""A trimap's values nearer than this to 0 and 1 (of its range) are certain."""
+
+
+FIELDS = ("box", "points", "labels", "mask", "text", "keep", "drop", "trimap", "previous")
+"""The fields of a prompt."""
+
+
 @dataclass(frozen=True, eq=False)
 class Prompt:
-    """What to matte: any mixture of a box, points, a mask and words for ONE object.
+    """What to matte: any mixture of marks, words and masks for ONE object.
 
-    box: x0, y0, x1, y1 around the object, in pixels of the picture as seen; parts outside of it are cut off.
-    points: [(x, y), …]; labels: one for each point, 1 = on the object (the default), 0 = not on it.
-    mask: height x width, bool or any number type, a rough mask of the object; above half of its range is the object.
-    text: words such as "the dog on the left"; needs the extra `text`.
+    Coordinates are pixels of the image as seen. Arrays have the image's height x width.
 
-    Raises PromptError for what can mean nothing: NaN, reversed corners, labels without points, an empty mask …
-    What depends on the picture (a box outside of it, a mask of another size) is checked when both are known.
+    Parameters
+    ----------
+    box : (x0, y0, x1, y1), optional
+        Around the object; parts outside of the image are cut off.
+    points : sequence of (x, y), optional
+        On the object, or beside it; see labels. What a point says holds in the alpha.
+    labels : sequence of int, optional
+        One for each point, 1 = on the object (the default), 0 = not on it.
+    mask : ndarray, optional
+        H×W, bool or any number type, a rough mask of the object; above half of its range is the object.
+    text : str, optional
+        Words such as "the dog on the left"; needs the extra `text`.
+    keep, drop : sequence of Stroke, or ndarray, optional
+        Strokes over what belongs to the object and over what does not, as lines (see `Stroke`) or as a mask H×W. What
+        they say holds in the alpha, pixel by pixel.
+    trimap : ndarray, optional
+        H×W: 0 = surely not the object, 1 (255 for uint8) = surely the object, in between = to be solved.
+    previous : Matte or ndarray, optional
+        The matte that this prompt corrects, or its alpha H×W: it stays as it is but for what the points and strokes
+        change.
+
+    Raises
+    ------
+    PromptError
+        For what can mean nothing: NaN, reversed corners, labels without points, an empty mask … What depends on the
+        image (a box outside of it, a mask of another size) is checked when both are known.
     """
 
     box: Box | None = None
@@ -133,6 +201,10 @@ class Prompt:
     labels: Sequence[int] | None = None
     mask: np.ndarray[Any, Any] | None = field(default=None, repr=False)
     text: str | None = None
+    keep: Sequence[Stroke] | np.ndarray[Any, Any] | None = field(default=None, repr=False)
+    drop: Sequence[Stroke] | np.ndarray[Any, Any] | None = field(default=None, repr=False)
+    trimap: np.ndarray[Any, Any] | None = field(default=None, repr=False)
+    previous: Matte | np.ndarray[Any, Any] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         def put(name: str, value: object) -> None:
@@ -155,36 +227,90 @@ class Prompt:
             if not isinstance(self.text, str) or not self.text.strip():
                 raise PromptError(f"text was given as {self.text!r}; expected words that name the object")
             put("text", self.text.strip())
-        if self.box is None and self.points is None and self.mask is None and self.text is None:
-            raise PromptError("the prompt is empty; give a box, points, a mask or text")
-        if self.labels is not None and 1 not in self.labels and self.box is None and self.mask is None \
-                and self.text is None:
-            raise PromptError("all points are negative (label 0); give at least one point on the object, or a box")
+        put("keep", _strokes(self.keep, "keep"))
+        put("drop", _strokes(self.drop, "drop"))
+        if self.trimap is not None:
+            put("trimap", _trimap(self.trimap))
+        if self.previous is not None:
+            put("previous", _previous(self.previous))
+        self._check_meaning()
+
+    def _check_meaning(self) -> None:
+        """Refuse what says of no place that it belongs to the object."""
+        if all(getattr(self, name) is None for name in FIELDS):
+            raise PromptError("the prompt is empty; give a box, points, a mask, strokes, a trimap or text")
+        marked = self.points is not None or self.keep is not None or self.drop is not None
+        starts = [name for name in ("box", "mask", "text", "trimap", "previous") if getattr(self, name) is not None]
+        if starts == ["previous"] and not marked:
+            raise PromptError("the prompt has a previous matte and nothing to correct in it; "
+                              "give points, or strokes to keep or drop")
+        if not starts and self.keep is None and 1 not in (self.labels or ()):
+            raise PromptError("all points are negative (label 0); give at least one point on the object, or a box"
+                              if self.points is not None else
+                              "all strokes are to be dropped; give at least one on the object, or a box")
 
     @classmethod
     def of(cls, value: PromptInput) -> Prompt:
         """Read one prompt generously: a Prompt, four numbers (a box), an array (a mask, or four numbers), a dict with
         Prompt's fields, or a string (words).
 
-        Raises PromptError when the value is none of these.
+        Raises
+        ------
+        PromptError
+            When the value is none of these.
         """
         if isinstance(value, Prompt):
             return value
         if isinstance(value, str):
             return cls(text=value)
         if isinstance(value, Mapping):
-            unknown = sorted(str(key) for key in value if key not in ("box", "points", "labels", "mask", "text"))
+            unknown = sorted(str(key) for key in value if key not in FIELDS)
             if unknown:
                 raise PromptError(f"the prompt has the unknown fields {', '.join(unknown)}; "
-                                  "known are box, points, labels, mask and text")
+                                  f"expected {', '.join(FIELDS)}")
             return cls(**{str(key): item for key, item in value.items()})
         if hasattr(value, "ndim") and hasattr(value, "shape"):
             array: Any = value
-            return cls(box=array) if array.ndim == 1 else cls(mask=array)
+            return cls(box=array) if array.ndim == 1 or boxes_of(array) is not None else cls(mask=array)
         if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
             return cls(box=value)  # type: ignore[arg-type]
         raise PromptError(f"a prompt was given as {type(value).__name__}; expected a box (x0, y0, x1, y1), "
                           "a mask array, words, or Prompt(box=…, points=…, labels=…, mask=…, text=…)")
+
+
+def continued(
+    matte: Matte,
+    *,
+    points: Sequence[tuple[float, float]] | None = None,
+    labels: Sequence[int] | None = None,
+    keep: Sequence[Stroke] | np.ndarray[Any, Any] | None = None,
+    drop: Sequence[Stroke] | np.ndarray[Any, Any] | None = None,
+) -> Prompt:
+    """The prompt that corrects a matte: what was said before, and what is said now.
+
+    Raises
+    ------
+    PromptError
+        When nothing is said now, and as for `Prompt`.
+    """
+    new, old = Prompt(points=points, labels=labels, keep=keep, drop=drop, previous=matte), matte.prompt
+    return replace(
+        old, previous=matte, text=None,
+        points=(*(old.points or ()), *(new.points or ())) or None,
+        labels=(*(old.labels or ()), *(new.labels or ())) or None,
+        keep=_joined(old.keep, new.keep), drop=_joined(old.drop, new.drop),
+    )
+
+
+def _joined(old: Any, new: Any) -> Any:
+    """Strokes of before and of now: lines are added to lines, and everything else becomes a mask."""
+    if old is None or new is None:
+        return old if new is None else new
+    if isinstance(old, tuple) and isinstance(new, tuple):
+        return (*old, *new)
+    shape = new.shape if isinstance(old, tuple) else old.shape
+    old, new = (draw(part, *shape) if isinstance(part, tuple) else part for part in (old, new))
+    return old | new
 
 
 def prompts_of(value: PromptInput | Sequence[PromptInput]) -> tuple[list[Prompt], bool]:
@@ -196,40 +322,11 @@ def prompts_of(value: PromptInput | Sequence[PromptInput]) -> tuple[list[Prompt]
         if not value:
             raise PromptError("the list of prompts is empty; give at least one box, point, mask or text")
         return [Prompt.of(item) for item in value], False
-    array: Any = value
-    if hasattr(array, "ndim") and hasattr(array, "shape") and array.ndim == 2 and array.shape[1] == 4 \
-            and array.shape[0] >= 1 and getattr(array.dtype, "kind", "f") in "if":
-        # N×4 signed integers or floats: boxes. A mask four pixels wide must be bool or unsigned.
-        return [Prompt.of(row) for row in array], False
-    return [Prompt.of(array)], True
+    boxes = None if isinstance(value, (Prompt, str)) else boxes_of(value)
+    if boxes is not None:
+        return [Prompt(box=box) for box in boxes], False
+    return [Prompt.of(value)], True  # type: ignore[arg-type]
 
 
 def _plain_number(value: Any) -> bool:
     return not isinstance(value, str) and not hasattr(value, "__len__") and hasattr(value, "__float__")
-
-
-@dataclass(frozen=True, eq=False)
-class Embedding:
-    """What a model knows of one picture, made once by `MattingAnything.embed` and used for any number of prompts.
-
-    image: the picture it was made of. features: 1×256×h×w, the encoder's output, on the model's device.
-    pixels: 1×3×S×S float32, the normalised, padded square that Mask-to-Matte looks at.
-    model: which model made it; another one refuses it. It holds no more state than this and may be kept or dropped.
-    """
-
-    image: Image
-    features: torch.Tensor = field(repr=False)
-    pixels: torch.Tensor = field(repr=False)
-    model: str
-
-    def to(self, device: str | torch.device) -> Embedding:
-        """The same on another device; nothing is copied when it is there already."""
-        return replace(self, features=self.features.to(device), pixels=self.pixels.to(device))
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes it occupies, the picture's included (for caches that are bounded by memory)."""
-        alpha = 0 if self.image.alpha is None else self.image.alpha.nbytes
-        tensors = self.features.nelement() * self.features.element_size()
-        tensors += self.pixels.nelement() * self.pixels.element_size()
-        return int(self.image.rgb.nbytes + alpha + tensors)

@@ -35,7 +35,7 @@ def test_one_run_prints_both_paths_and_writes_numbers(picture, tmp_path, capsys)
 
 
 def test_a_model_that_is_not_there_is_refused_with_what_to_do(picture, capsys):
-    assert main(["benchmark", "--model", "vit_b", "--image", str(picture)]) == 2
+    assert main(["benchmark", "--model", "vit_b", "--image", str(picture)]) == 4
     assert "--random-weights" in capsys.readouterr().err
 
 

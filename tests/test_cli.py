@@ -79,24 +79,33 @@ def test_a_rough_mask_and_points(photo: Path, tmp_path: Path) -> None:
     assert alpha[295:305, 215:225].mean() > alpha[15:25, 475:485].mean() + 100
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (["--box", "5,5,3,9"], "corners are reversed"),
-    (["--box", "5,5,9"], "expected x0,y0,x1,y1"),
-    (["--box", "600,0,700,50"], "outside the picture, which is 512 x 512"),
-    (["--point", "5,5,7"], "a label is 1"),
-    ([], "nothing says what to matte"),
-    (["--box", BOX, "--box", BOX, "--point", "5,5"], "not clear which object"),
-    (["--box", BOX, "--background", "white"], "needs --output composite"),
-    (["--box", BOX, "--all-matches"], "without --text"),
-    (["--box", BOX, "--model", "vit_b"], "weights fetch vit_b"),
-    (["--box", BOX, "--device", "cuda:77"], "cuda"),
-    (["--box", BOX, "--mask", "nowhere.png"], "nowhere.png"),
+@pytest.mark.parametrize(("arguments", "message", "status"), [
+    (["--box", "5,5,3,9"], "corners are reversed", 2),
+    (["--box", "5,5,9"], "expected x0,y0,x1,y1", 2),
+    (["--box", "600,0,700,50"], "outside the picture, which is 512 x 512", 2),
+    (["--box", "0.5,0.5,0.2,0.3"], "centre form", 2),
+    (["--point", "5,5,7"], "a label is 1", 2),
+    ([], "nothing says what to matte", 2),
+    (["--box", BOX, "--box", BOX, "--point", "5,5"], "not clear which object", 2),
+    (["--box", BOX, "--background", "white"], "needs --output composite", 2),
+    (["--box", BOX, "--all-matches"], "without --text", 2),
+    (["--box", BOX, "--crop=x"], "--crop was given as 'x'", 2),
+    (["--box", BOX, "--grow", "2", "--shrink", "2"], "expected one of them", 2),
+    (["--box", BOX, "--feather", "-2"], "feather was given as -2", 2),
+    (["--box", BOX, "--quality", "0"], "from 1 to 100", 2),
+    (["--box", BOX, "--max-pixels", "many"], "a number of pixels such as 300M", 2),
+    (["--box", BOX, "--max-pixels", "0.1M"], "raise --max-pixels", 3),
+    (["--box", BOX, "--output", "alpha", "--premultiplied"], "needs --output cutout", 2),
+    (["--box", BOX, "--format", "webp"], "whose suffix is the format", 2),
+    (["--box", BOX, "--model", "vit_b"], "weights fetch vit_b", 4),
+    (["--box", BOX, "--device", "cuda:77"], "cuda", 5),
+    (["--box", BOX, "--mask", "nowhere.png"], "nowhere.png", 3),
 ])
-def test_errors_are_one_line_and_status_2(
-    photo: Path, tmp_path: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+def test_errors_are_one_line_and_their_kind_is_the_status(
+    photo: Path, tmp_path: Path, arguments: list[str], message: str, status: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out.png"
-    assert main(["matte", str(photo), "-o", str(out), *arguments]) == 2
+    assert main(["matte", str(photo), "-o", str(out), *arguments]) == status
     error = capsys.readouterr().err
     assert error.startswith("matting-anything: ")
     assert error.count("\n") == 1
@@ -107,7 +116,7 @@ def test_errors_are_one_line_and_status_2(
 @pytest.mark.parametrize("out", ["out.gif", "out", "out.png/deeper.png"])
 def test_what_cannot_be_written_is_told(photo: Path, tmp_path: Path, out: str) -> None:
     (tmp_path / "out.png").write_bytes(b"")
-    assert main(["matte", str(photo), "--box", BOX, "-o", str(tmp_path / out)]) == 2
+    assert main(["matte", str(photo), "--box", BOX, "-o", str(tmp_path / out)]) == 3
 
 
 def test_verbose_shows_the_traceback(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,7 +126,7 @@ def test_verbose_shows_the_traceback(photo: Path, tmp_path: Path, capsys: pytest
 
 def test_every_command_has_help_with_examples() -> None:
     [commands] = [action.choices for action in build_parser()._actions if isinstance(action.choices, dict)]
-    assert {"demo", "matte", "weights", "evaluate", "train", "benchmark"} <= set(commands)
+    assert {"demo", "matte", "weights", "evaluate", "train", "benchmark", "completion"} <= set(commands)
     for parser in commands.values():
         assert "matting-anything" in (parser.epilog or "")
         assert parser.format_help()

@@ -15,12 +15,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from matting_anything_core.geometry import Fit, to_square
-from matting_anything_core.masks import upsample_mask
 from matting_anything_core.model import MattingAnything
 from matting_anything_core.networks.m2m import MaskToMatte
 from matting_anything_core.networks.m2m_fast import FoldedMaskToMatte, fold
 from matting_anything_core.networks.sam import Sam, build_sam, load_state
-from matting_anything_core.refine import OS1_WIDTH, OS4_WIDTH, alpha_weight_map, mask_weight_map, merge, start
+from matting_anything_core.pipeline.masks import upsample_mask
+from matting_anything_core.pipeline.merging import OS1_WIDTH, OS4_WIDTH, alpha_weight_map, mask_weight_map, merge, start
 from matting_anything_core.types import Prompt
 
 pytestmark = pytest.mark.slow

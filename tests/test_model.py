@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,8 +18,9 @@ from matting_anything_core import CancelledError, DeviceError, Matte, MattingErr
 from matting_anything_core import model as model_module
 from matting_anything_core.geometry import Fit
 from matting_anything_core.image import read_image
-from matting_anything_core.masks import upsample_mask
-from matting_anything_core.snap import snapped
+from matting_anything_core.pipeline.mask_refinement import refine_mask
+from matting_anything_core.pipeline.masks import upsample_mask
+from matting_anything_core.pipeline.prompting import DecoderPrompt
 
 BOX = (10, 8, 70, 50)
 PROMPTS = [
@@ -45,9 +47,9 @@ def test_the_window_of_a_matte_loses_nothing() -> None:
     """What the model computes inside windows equals the whole square, unfolded, merged as a whole."""
     from recipe import m2m_weights
 
-    from matting_anything_core import refine
     from matting_anything_core.networks.m2m import MaskToMatte
     from matting_anything_core.networks.sam import load_state
+    from matting_anything_core.pipeline import merging as refine
 
     model = tiny_model()
     m2m = MaskToMatte().eval()
@@ -59,9 +61,10 @@ def test_the_window_of_a_matte_loses_nothing() -> None:
         for sides in ("one", "two"):
             [result] = model.matte(embedding, [Prompt(box=BOX)], guidance=guidance, sides=sides,
                                    postprocess=postprocess, detail=False)
-            [candidate] = model._segment(embedding, [Prompt(box=BOX)])
+            view = model.view(embedding)
+            [found] = model.segment(view, [DecoderPrompt(box=BOX)])
             with torch.no_grad():
-                alphas = m2m(embedding.features, embedding.pixels, (candidate.logits > 0).float()[None])
+                alphas = m2m(view.features, view.pixels, (found.logits > 0).float()[None])
             whole = [torch.nn.functional.interpolate(
                 alpha[..., : fit.scaled[0], : fit.scaled[1]], (60, 100), mode="bilinear") for alpha in alphas]
             mask = torch.from_numpy(result.mask.copy())[None, None]
@@ -121,7 +124,7 @@ def test_boxes_that_stick_out_are_clipped_and_others_refused() -> None:
 
 
 def test_an_embedding_of_another_model_is_refused() -> None:
-    with pytest.raises(PromptError, match="embed the picture again"):
+    with pytest.raises(PromptError, match="embed the image again"):
         tiny_model(96).matte(tiny_model().embed(picture(20, 20)), [(0, 0, 9, 9)])
 
 
@@ -156,13 +159,13 @@ def test_progress_rises_and_can_cancel() -> None:
 
 
 @pytest.mark.parametrize("together", [False, True])
-def test_masks_are_snapped_one_by_one_so_that_a_caller_can_end_it(monkeypatch: pytest.MonkeyPatch, together) -> None:
+def test_masks_are_refined_one_by_one_so_that_a_caller_can_end_it(monkeypatch: pytest.MonkeyPatch, together) -> None:
     model = copy(tiny_model())
-    model.defaults = model.defaults._replace(snap=True)
+    model.defaults = replace(model.defaults, refine_masks=True)
     embedding = model.embed(picture(60, 100))
     boxes = [Prompt(box=(i, i, i + 40, i + 40)) for i in range(8)]
     done = []
-    monkeypatch.setattr(model_module, "snapped", lambda *given, **how: done.append(1) or snapped(*given, **how))
+    monkeypatch.setattr(model_module, "refine_mask", lambda *given, **how: done.append(1) or refine_mask(*given, **how))
     work = model.matte_together if together else model.matte
     work(embedding, boxes)
     assert len(done) == (1 if together else 8)
@@ -179,15 +182,15 @@ def test_masks_are_snapped_one_by_one_so_that_a_caller_can_end_it(monkeypatch: p
 
 def test_only_a_box_alone_asks_for_one_whole_object(monkeypatch: pytest.MonkeyPatch) -> None:
     model = copy(tiny_model())
-    model.defaults = model.defaults._replace(snap=True)
+    model.defaults = replace(model.defaults, refine_masks=True)
     embedding = model.embed(picture(60, 100))
     asked = []
 
     def noted(*given, whole):
         asked.append(whole)
-        return snapped(*given, whole=whole)
+        return refine_mask(*given, whole=whole)
 
-    monkeypatch.setattr(model_module, "snapped", noted)
+    monkeypatch.setattr(model_module, "refine_mask", noted)
     points = {"points": [(20.0, 20.0)], "labels": [1]}
     mask = np.zeros((60, 100), bool)
     mask[10:50, 10:50] = True
@@ -200,9 +203,9 @@ def test_an_empty_mask_gives_an_empty_matte(monkeypatch: pytest.MonkeyPatch) -> 
     """No real prompt gives one with made weights, so the decoder's logits are lowered below zero."""
     model = tiny_model()
     embedding = model.embed(picture(60, 100))
-    found = model._segment(embedding, [Prompt(box=BOX)])
-    nothing = [candidate._replace(logits=-candidate.logits.abs() - 1) for candidate in found]
-    monkeypatch.setattr(model_module.MattingAnything, "_segment", lambda *_: nothing)
+    found = model.segment(model.view(embedding), [DecoderPrompt(box=BOX)])
+    nothing = [mask._replace(logits=-mask.logits.abs() - 1) for mask in found]
+    monkeypatch.setattr(model_module.MattingAnything, "segment", lambda *_: nothing)
     for guidance in ("mask", "alpha"):
         [result] = model.matte(embedding, [Prompt(box=BOX)], guidance=guidance)
         assert not result.alpha.any()
@@ -218,11 +221,11 @@ def test_memory_that_runs_out_leads_to_smaller_chunks(monkeypatch: pytest.Monkey
     sizes = []
     decode = model._decode
 
-    def scarce(features, prompts, fit):
+    def scarce(view, prompts):
         sizes.append(len(prompts))
         if len(prompts) > 5:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return decode(features, prompts, fit)
+        return decode(view, prompts)
 
     monkeypatch.setattr(model, "_decode", scarce)
     for one, other in zip(expected, model.matte(embedding, boxes), strict=True):
@@ -242,7 +245,7 @@ def test_the_mask_is_sams_upsampled_mask() -> None:
     model = tiny_model()
     for height, width in ((60, 100), (31, 17), (200, 333)):
         embedding = model.embed(picture(height, width))
-        [candidate] = model._segment(embedding, [Prompt(box=(2, 2, width - 2, height - 2))])
+        [candidate] = model.segment(model.view(embedding), [DecoderPrompt(box=(2, 2, width - 2, height - 2))])
         fit = Fit(height, width, 64)
         square = torch.nn.functional.interpolate(candidate.logits[None], (64, 64), mode="bilinear")
         whole = torch.nn.functional.interpolate(

@@ -6,8 +6,8 @@ from functools import cache
 
 from recipe import m2m_weights, sam_weights
 
-from matting_anything_core.defaults import Defaults
 from matting_anything_core.model import MattingAnything
+from matting_anything_core.networks.backbone import Defaults
 from matting_anything_core.networks.m2m import MaskToMatte
 from matting_anything_core.networks.sam import build_sam, load_state
 

@@ -10,11 +10,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import launch
+import client
 import places
 import service
+from client import ClientError
 from gi.repository import Gimp
-from problem import Problem
+from problem import told
 from translation import _
 
 ASK = "import matting_anything_core as m, torch; print(m.__version__, m.__path__[0], 'torch', torch.__version__)"
@@ -22,13 +23,13 @@ ASK = "import matting_anything_core as m, torch; print(m.__version__, m.__path__
 
 def report() -> str:
     """Text of several lines, the verdict first. The service is started when none runs."""
-    found: service.Service | Problem
+    found: client.Service | ClientError
     try:
         found = service.find(lambda: None)
-    except Problem as problem:
-        found = problem
-    if isinstance(found, Problem):
-        verdict = [_("NOT READY: {why}").format(why=found)]
+    except ClientError as error:
+        found = error
+    if isinstance(found, ClientError):
+        verdict = [_("NOT READY: {why}").format(why=told(found))]
     else:
         verdict = [_("Everything is there: Matte Selection is ready.")]
     return "\n".join([*verdict, "", *_about_gimp(), "", *_about_python(), "", *_about_service(found), ""])
@@ -49,8 +50,8 @@ def _about_python() -> Iterator[str]:
         yield f"               {name}={os.environ[name]}"
     try:
         interpreter = places.find_interpreter()
-    except Problem as problem:
-        yield f"interpreter    – {problem}"
+    except ClientError as error:
+        yield f"interpreter    – {told(error)}"
         return
     yield f"interpreter    {interpreter.path} ({interpreter.origin})"
     yield f"package        {_package(interpreter.path)}"
@@ -59,7 +60,7 @@ def _about_python() -> Iterator[str]:
 def _package(python: Path) -> str:
     """Which version of the package that Python has, or its complaint."""
     try:
-        done = subprocess.run([str(python), "-c", ASK], env=launch.environment(), capture_output=True, text=True,
+        done = subprocess.run([str(python), "-c", ASK], env=service.environment(), capture_output=True, text=True,
                               timeout=120, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"– {error}"
@@ -67,14 +68,14 @@ def _package(python: Path) -> str:
     return lines[-1] if lines else f"– exit status {done.returncode}"
 
 
-def _about_service(found: service.Service | Problem) -> Iterator[str]:
+def _about_service(found: client.Service | ClientError) -> Iterator[str]:
     folder = places.runtime_folder()
     yield f"runtime folder {folder}"
-    if isinstance(found, service.Service):
+    if isinstance(found, client.Service):
         yield f"service        version {found.status.get('version')}, protocol {found.status.get('protocol')}, " \
               f"process {found.status.get('pid')}, port {found.port}"
         for name in ("device", "models", "text", "queue", "cache", "limits", "idle_exit_s"):
             yield f"  {name:<12} {json.dumps(found.status.get(name))}"
     for name in ("start.log", "server.log"):
-        yield f"{name:<14} {launch.last_line(folder / name) or '–'}"
-    yield f"versions       plug-in protocol {service.PROTOCOL}, Python {sys.executable}"
+        yield f"{name:<14} {client.last_line(folder / name) or '–'}"
+    yield f"versions       plug-in protocol {client.PROTOCOL}, Python {sys.executable}"

@@ -9,9 +9,10 @@ import threading
 from typing import Any
 
 import arguments
+import client
 import service
 from gi.repository import Gimp, GimpUi, GLib, GObject, Gtk
-from problem import Problem
+from problem import told
 from translation import _
 
 FIELDS = [name for name in arguments.NAMES if name != "model"]
@@ -124,15 +125,15 @@ class _Waiting:
 
     def _find(self) -> None:
         try:
-            found: service.Service | Problem = service.find(lambda: None)
-        except Problem as problem:
-            found = problem
+            found: client.Service | client.ClientError = service.find(lambda: None)
+        except client.ClientError as error:
+            found = error
         GLib.idle_add(self._tell, found)
 
-    def _tell(self, found: service.Service | Problem) -> bool:
-        if self._open and isinstance(found, Problem):
-            self._told.set_text(str(found))
-        elif self._open and isinstance(found, service.Service):
+    def _tell(self, found: client.Service | client.ClientError) -> bool:
+        if self._open and isinstance(found, client.ClientError):
+            self._told.set_text(told(found))
+        elif self._open and isinstance(found, client.Service):
             status = found.status
             self._told.set_text(_("The matting service is ready ({device}).").format(device=status.get("device")))
             self._words(bool(status.get("text")), _(

@@ -2,7 +2,7 @@
 """Matte Selection: a soft mask of what is selected, for GIMP 3.
 
     procedures (this file) ──► dialog ──► work ──► subject   selection, path and words as a prompt
-                                            │ ───► service   a client of the local service; launch starts it
+                                            │ ───► service   finds or starts the local service; client speaks to it
                                             └────► outcome   layer mask, new layer, selection or channel
 
 GIMP's Python has no torch and every call is a new, short process, so the model lives in the service. This plug-in needs
@@ -30,7 +30,8 @@ sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 
 import arguments  # noqa: E402
 import work  # noqa: E402
-from problem import Problem  # noqa: E402
+from client import ClientError  # noqa: E402
+from problem import told  # noqa: E402
 from subject import layers_of  # noqa: E402
 from translation import _  # noqa: E402
 
@@ -99,8 +100,8 @@ def _guarded(procedure: Any, task: Any) -> Any:
     """The return values of a procedure whose task says whether it was done or cancelled, or raises."""
     try:
         done = task()
-    except Problem as problem:
-        return _failed(procedure, str(problem))
+    except ClientError as error:
+        return _failed(procedure, told(error))
     except Exception as error:
         return _failed(procedure, _unforeseen(error))
     return procedure.new_return_values(Gimp.PDBStatusType.SUCCESS if done else Gimp.PDBStatusType.CANCEL, None)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import client
 from problem import Problem
 from translation import _
 
@@ -32,14 +33,10 @@ def sandbox() -> str:
 
 def runtime_folder() -> Path:
     """The folder in which the service leaves its address."""
-    given = os.environ.get("MATTING_ANYTHING_RUNTIME")
-    if given:
-        return Path(given)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or _home() / "AppData" / "Local") / "matting_anything"
-    if sandbox() == "snap":  # a snap may not look into hidden folders of the home folder
+    if sandbox() == "snap" and not os.environ.get("MATTING_ANYTHING_RUNTIME"):
+        # A snap may not look into hidden folders of the home folder.
         return Path(os.environ.get("SNAP_USER_COMMON") or _home()) / "matting_anything"
-    return _home() / ".cache" / "matting_anything"
+    return client.runtime_folder()
 
 
 def settings_file() -> Path:

@@ -1,11 +1,19 @@
-"""The one error of this plug-in: what went wrong, and what to do about it."""
+"""The errors of this plug-in: its own, whose texts are in the user's language, and those of the client."""
 
 from __future__ import annotations
 
+from client import ClientError
+from translation import _
 
-class Problem(Exception):
-    """Its text is shown to the user; it names the remedy. `kind` is the service's name for it, where it has one."""
 
-    def __init__(self, text: str, kind: str = "") -> None:
+class Problem(ClientError):
+    """Its text is shown to the user; it names the remedy."""
+
+    def __init__(self, text: str) -> None:
         super().__init__(text)
-        self.kind = kind
+
+
+def told(error: ClientError) -> str:
+    """An error's text in the user's language."""
+    text = _(error.template)
+    return text.format(**error.values) if error.values else text

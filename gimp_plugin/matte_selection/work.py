@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import client
 import outcome
 import pixels
 import service
@@ -18,7 +19,7 @@ STAGES = {"load": (_("Loading the model…"), 0.0, 0.0), "encode": (_("Looking a
 
 
 def matte_layers(image: Any, layers: list[Any], asked: Asked) -> None:
-    """Do all of it; the image is touched only at the end, when every matte is there. Raises Problem."""
+    """Do all of it; the image is touched only at the end, when every matte is there. Raises ClientError."""
     check(layers, asked)
     prompts = [prompt_of(image, layer, asked) for layer in layers]
     bar = Bar(_("Matte Selection"))
@@ -33,7 +34,7 @@ def matte_layers(image: Any, layers: list[Any], asked: Asked) -> None:
 
 
 def _matte(
-    running: service.Service, layer: Any, prompt: dict[str, Any], asked: Asked, bar: Bar, span: tuple[float, float]
+    running: client.Service, layer: Any, prompt: dict[str, Any], asked: Asked, bar: Bar, span: tuple[float, float]
 ) -> Any:
     """A layer's matte as a buffer: its colours and alpha for a new layer, else the share of the subject."""
     width, height = layer.get_width(), layer.get_height()
@@ -42,7 +43,7 @@ def _matte(
     bar.say(_("Sending “{name}”…").format(name=layer.get_name()))
     strips = pixels.strips(layer.get_buffer(), 0, 0, width, height, form)
     size = width * height * pixels.BYTES[form]
-    picture = running.upload(counted(strips, size, bar.part(span[0], sent)), width, height, channels,
+    picture = running.upload_pixels(counted(strips, size, bar.part(span[0], sent)), width, height, channels,
                              pixels.dtype(form))
 
     move = bar.part(sent, done)
@@ -57,12 +58,12 @@ def _matte(
         else:
             bar.pulse()
 
-    matte = running.matte(picture, prompt, asked.model, told)
+    matte = str(running.matte(picture, prompt, told, model=asked.model)["matte"])
     bar.say(_("Fetching the matte…"))
     what, form, channels = "alpha", "Y u16", 1
     if asked.output == "layer":
         what, form, channels = "cutout", pixels.CUTOUT[pixels.depth(layer.get_image())], 4
-    rows = running.fetch(matte, what, pixels.dtype(form), (width, height, channels), bar.pulse)
+    rows = running.rows(matte, what, pixels.dtype(form), (width, height, channels), bar.pulse)
     size = width * height * pixels.BYTES[form]
     result = pixels.kept(width, height, form, counted(rows, size, bar.part(done, span[1])))
     running.forget(matte)

@@ -1,21 +1,27 @@
-"""`matting-anything batch`: a folder of pictures, or a manifest that says what to matte in each."""
+"""`matting-anything batch`: a folder of images, or a manifest that says what to matte in each."""
 
 from __future__ import annotations
 
 import argparse
 import csv
-import io
+import json
+import os
+import random
+import re
+import secrets
 import signal
 import sys
 import threading
 import time
+import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ..errors import ImageError, MattingError, PromptError
+from ..errors import ImageError, PromptError
+from .streams import as_text, note, shown
 
 if TYPE_CHECKING:
     from ..batch import Item, Outcome, PromptRule
@@ -24,133 +30,215 @@ if TYPE_CHECKING:
 EXAMPLES = """\
 examples:
   matting-anything batch photos -o cut-outs
-      one clear subject a picture: the whole picture is the box
+      one clear subject an image: the whole image is the box
   matting-anything batch photos -o cut-outs --box 10%,5%,90%,100%
-      the same box for all, in shares of each picture's width and height (or in pixels: --box 40,20,600,900)
+      the same box for all, in shares of each image's width and height (or in pixels: --box 40,20,600,900)
   matting-anything batch photos -o mattes --text "the dog" --output alpha
   matting-anything batch list.csv -o cut-outs
       a row for each object; columns: path, box, points, labels, mask, text, out
   matting-anything batch list.jsonl -o cut-outs
       one JSON object a line: {"path": "dog.jpg", "box": [120, 40, 560, 700], "out": "dog"}
+  find . -name '*.jpg' | matting-anything batch - -o cut-outs
+      a list from standard input
+  matting-anything batch photos -o cut-outs --shard 1/2
+      the first half, while another process or machine does --shard 2/2
 
-The same command again goes on where it stopped: what is there is skipped, unless --overwrite. summary.csv in the folder
-of the results says what became of each picture. Exit status: 0 all is well, 1 some pictures failed, 130 interrupted.
+The same command again goes on where it stopped: what is there is skipped. What was made of another image, prompt or
+with other settings is made anew, unless its file was changed since; --overwrite does everything again. summary.csv in
+the folder of the results says what became of each image, as they are done.
+Exit status: 0 all is well, 1 some images failed, 130 interrupted, others as for all commands.
 
-A manifest as CSV:
+A manifest as CSV, with commas, semicolons or tabs (columns of other names are ignored):
   path,box,points,labels,text,out
   dog.jpg,"120,40,560,700",,,,dog
   cats.jpg,,"300,200;40,40","1,0",,
-  park.jpg,,,,the dog on the left,park-dog.webp
+  park.jpg,,,,the dog,park-dog.webp
+or a list without a header, of paths, perhaps with a box each:
+  dog.jpg,120,40,560,700
 """
 SUMMARY = "summary.csv"
+COLUMNS = ("image", "out", "status", "seconds", "score", "box", "warnings", "message")
+_KNOWN_HEADERS = (",".join(COLUMNS), "image,out,status,seconds,message")
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the command."""
-    from .matte import add_model_arguments, add_output_arguments
+    from .options import add_adjust_arguments, add_model_arguments, add_output_arguments, add_reading_arguments
 
     parser = subparsers.add_parser(
-        "batch", help="matte many pictures: a folder, or a manifest", epilog=EXAMPLES,
-        description="Matte many pictures; reading, computing and writing go on at the same time.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "batch", help="matte many images: a folder, or a manifest", epilog=EXAMPLES,
+        description="Matte many images; reading, computing and writing go on at the same time.",
     )
-    parser.add_argument("source", metavar="FOLDER|MANIFEST", help="a folder of pictures (its subfolders as well), or a "
-                                                                 ".csv or .jsonl file")
-    group = parser.add_argument_group("what to matte, where the manifest does not say (default: the whole picture)")
+    parser.add_argument("source", metavar="FOLDER|MANIFEST",
+                        help="a folder of images (its subfolders as well), a manifest (.csv, .tsv, .txt, .jsonl), or - "
+                             "for a list on standard input")
+    add_reading_arguments(parser)
+    group = parser.add_argument_group("what to matte, where the manifest does not say (default: the whole image)")
     group.add_argument("--box", metavar="X0,Y0,X1,Y1",
                        help="the same box in all, in pixels, or with %%: 10%%,0%%,90%%,100%%")
     group.add_argument("--text", metavar="WORDS", help="words that name the object (extra: text)")
+    group = parser.add_argument_group("which of them")
+    group.add_argument("--limit", type=int, metavar="N", help="only the first N (after --shuffle and --shard)")
+    group.add_argument("--shuffle", action="store_true", help="in a random order, the same each time")
+    group.add_argument("--shard", metavar="I/N",
+                       help="only part I of N, for several processes or machines that share the work")
     group = parser.add_argument_group("what to write")
     group.add_argument("-o", "--out", required=True, metavar="FOLDER", help="folder for the results; made if needed")
     group.add_argument("--format", choices=("png", "webp", "tif", "jpg"), default="png",
                        help="of the files (default: png; jpg for foreground and composite only)")
     add_output_arguments(group)
     group.add_argument("--overwrite", action="store_true", help="do again what is there")
+    group.add_argument("--json", action="store_true",
+                       help="one JSON object an image on standard output, as they are done")
+    add_adjust_arguments(parser)
     add_model_arguments(parser)
     parser.set_defaults(run=run)
 
 
 def _rule(args: argparse.Namespace) -> PromptInput | PromptRule:
-    from ..batch import in_shares, whole_picture
+    """The prompt for images of which nothing else is said."""
+    from ..batch import InShares, whole_picture
+    from ..boxes import read_box
     from ..types import Prompt
 
     if args.box is None:
         return whole_picture if args.text is None else Prompt(text=args.text)
-    parts = [part.strip() for part in args.box.split(",")]
-    shares = [part.endswith("%") for part in parts]
-    try:
-        numbers = [float(part.rstrip("%")) for part in parts]
-    except ValueError:
-        numbers = []
-    if len(numbers) != 4 or any(shares) != all(shares):
-        raise PromptError(f"--box was given as {args.box!r}; expected x0,y0,x1,y1 (left, top, right, bottom), in "
-                          "pixels or each with %, for example --box 10%,0%,90%,100%")
-    if not any(shares):
-        return Prompt(box=tuple(numbers), text=args.text)  # type: ignore[arg-type]
-    x0, y0, x1, y1 = (number / 100 for number in numbers)
-    if not (0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):
-        raise PromptError(f"--box was given as {args.box!r}; shares go from 0% to 100%, left before right, top before "
-                          "bottom")
-    box = in_shares(x0, y0, x1, y1)
-    if args.text is None:
-        return box
-    return lambda image: Prompt(box=box(image), text=args.text)  # type: ignore[arg-type]
+    text = None if args.text is None else Prompt(text=args.text).text
+    box = read_box(args.box)
+    if box.guessed and not args.quiet:
+        note(f"--box {args.box} was read as shares of width and height; with % it says so")
+    return InShares(*box.numbers, text) if box.shares else Prompt(box=box.numbers, text=text)
 
 
 def _items(args: argparse.Namespace) -> list[Item]:
-    from ..batch import check_outputs, items_in
+    """All there is to do; says what is left out."""
+    from ..batch import SUFFIXES as READABLE
+    from ..batch import check_outputs, items_of
+    from ..folders import images_in
     from ..image import output_format
-    from ..manifest import read_manifest
+    from ..manifest import SUFFIXES, load_manifest
 
     source, suffix = Path(args.source), f".{args.format}"
-    if source.suffix.lower() in (".csv", ".jsonl") and not source.is_dir():
-        items = read_manifest(source, args.out, _rule(args), suffix=suffix)
+    if args.source == "-" or (source.suffix.lower() in SUFFIXES and not source.is_dir()):
+        manifest = load_manifest(source, args.out, _rule(args), suffix=suffix)
+        items = manifest.items
+        if manifest.ignored and not args.quiet:
+            note(f"columns of {args.source} that mean nothing here: {', '.join(map(repr, manifest.ignored))}")
     elif source.is_file():
-        raise ImageError(f"{args.source!r} is neither a folder nor a .csv or .jsonl file; for one picture there is "
+        raise ImageError(f"{args.source!r} is neither a folder nor a .csv or .jsonl file; for one image there is "
                          "matting-anything matte")
     else:
-        items = items_in(source, args.out, _rule(args), suffix=suffix)
+        found = images_in(source, args.out, READABLE)
+        items = items_of(found, source, args.out, _rule(args), suffix=suffix)
+        if found.left_out and not args.quiet:
+            note(f"left out of {args.source}: {found.left_out_in_words()}")
     check_outputs(items)
     for target in {item.out.suffix: item.out for item in items if item.out is not None}.values():
         output_format(target, bits=args.bits or 8, alpha=args.output == "cutout")  # told before the work
     return items
 
 
+def parse_shard(text: str | None) -> tuple[int, int]:
+    """I/N -> (I, N), 1 <= I <= N; (1, 1) when it is not given."""
+    if text is None:
+        return 1, 1
+    match = re.fullmatch(r"\s*(\d{1,6})\s*/\s*(\d{1,6})\s*", text)
+    index, count = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= index <= count:
+        raise PromptError(f"--shard was given as {text!r}; expected I/N, for example 1/4 to 4/4")
+    return index, count
+
+
+def chosen(items: Sequence[Item], *, shuffle: bool = False, shard: tuple[int, int] = (1, 1),
+           limit: int | None = None) -> list[Item]:
+    """The items that --shuffle, --shard and --limit leave, in this order. The items of one image stay together, so that
+    it is encoded once."""
+    images: dict[object, list[Item]] = {}
+    for item in items:
+        name = os.fspath(item.image) if isinstance(item.image, (str, os.PathLike)) else id(item.image)
+        images.setdefault(name, []).append(item)
+    groups = list(images.values()) if shuffle or shard != (1, 1) else [list(items)]
+    if shuffle:
+        random.Random(0).shuffle(groups)
+    left = [item for group in groups[shard[0] - 1::shard[1]] for item in group]
+    return left if limit is None else left[:limit]
+
+
 def run(args: argparse.Namespace) -> int:
     """Matte all of it, say what became of it; 0, or 1 when some failed, or 130 when interrupted."""
+    from ..api import load_model
     from ..batch import matte_batch
-    from .matte import background
+    from ..journal import Journal, at_work
+    from .options import adjustment, background, max_pixels, quality
 
-    items, folder = _items(args), Path(args.out)
-    ground = background(args)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ImageError(f"the folder {args.out!r} cannot be made: {error.strerror}") from None
-    outcomes: list[tuple[str, str, str, str, str]] = []
+    if args.limit is not None and args.limit < 1:
+        raise PromptError(f"--limit was given as {args.limit}; expected a whole number above 0")
+    shard = parse_shard(args.shard)
+    ground, change, fine, most = background(args), adjustment(args), quality(args), max_pixels(args)
+    items, folder = chosen(_items(args), shuffle=args.shuffle, shard=shard, limit=args.limit), Path(args.out)
+    part = "" if shard == (1, 1) else f"{shard[0]}-of-{shard[1]}"
+    summary = folder / (f"summary-{part}.csv" if part else SUMMARY)
+    _check_folder(folder, summary)
+    model = load_model(args.model, device=args.device)
+    counts: Counter[str] = Counter()
     interrupted = False
     started = time.monotonic()
-    batch = matte_batch(
-        items, model=args.model, device=args.device, output=args.output, background=ground, bits=args.bits,
-        overwrite=args.overwrite, guidance=args.guidance, sides=args.sides, postprocess=args.postprocess,
-    )
-    try:
-        with noted_interrupt() as check:
-            _follow(batch, len(items), lambda outcome: outcomes.append(_line(outcome)), check)
-    except KeyboardInterrupt:
-        interrupted = True
-    finally:
-        batch.close()
-        if outcomes:
-            _write_summary(folder / SUMMARY, outcomes)
-    counts = Counter(line[2] for line in outcomes)
+    with at_work(folder, part), Journal(folder, f"results-{part}" if part else "results") as journal, \
+            _Summary(summary) as table, _doubts() as doubts:
+        batch = matte_batch(
+            items, model=model, device=args.device, output=args.output, background=ground, bits=args.bits,
+            strip=args.strip, srgb=args.srgb, quality=fine, adjustment=change, overwrite=args.overwrite, guidance=args.guidance, sides=args.sides,
+            postprocess=args.postprocess, max_pixels=most, journal=journal,
+        )
+
+        def take(outcome: Outcome) -> None:
+            row = _row(args, outcome, doubts)
+            counts[outcome.status] += 1
+            table.add(row)
+            if args.json:
+                print(json.dumps(row), flush=True)
+
+        try:
+            with noted_interrupt() as check:
+                _follow(args, batch, len(items), take, check)
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            batch.close()
     said = ", ".join(f"{counts[status]} {status}" for status in ("done", "empty", "skipped", "failed")
                      if counts[status] or status == "done")
-    print(f"{said} of {len(items)} in {time.monotonic() - started:.0f} s; {folder / SUMMARY} has the details")
+    if not (args.quiet or args.json):
+        print(f"{said} of {len(items)} in {time.monotonic() - started:.0f} s; {shown(summary)} has the details")
     if interrupted:
         print("matting-anything: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
     return 1 if counts["failed"] else 0
+
+
+def _check_folder(folder: Path, summary: Path) -> None:
+    """Make the folder of the results, and see that it can be written to, before anything long begins."""
+    trial = folder / f".matting-{secrets.token_hex(6)}.tmp"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"the folder {str(folder)!r} cannot be made: {reason}") from None
+    try:
+        trial.write_bytes(b"\0" * 4096)
+        trial.unlink()
+    except OSError as error:
+        raise ImageError(f"the folder {str(folder)!r} cannot be written to: {error.strerror or error}") from None
+    try:
+        with open(summary, "r+", encoding="utf-8", errors="replace", newline="") as file:
+            first = file.readline(500).strip().lstrip("\ufeff")
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise ImageError(f"{str(summary)!r} cannot be written: {error.strerror or error}; is it open elsewhere?") \
+            from None
+    if first and first not in _KNOWN_HEADERS:
+        raise ImageError(f"{str(summary)!r} is there and no summary of a batch; it would be replaced. Move it, or "
+                         "choose another folder for the results")
 
 
 @contextmanager
@@ -178,31 +266,104 @@ def noted_interrupt() -> Iterator[Callable[[], None]]:
         signal.signal(signal.SIGINT, before or signal.default_int_handler)
 
 
-def _follow(batch: Iterable[Outcome], count: int, note: Callable[[Outcome], None], check: Callable[[], None]) -> None:
-    """Take the outcomes as they come, with a bar that knows the time left; failures are told at once."""
+class _Summary:
+    """The table of what became of each image; it grows as they are done."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> _Summary:
+        try:
+            self._file = open(self._path, "w", encoding="utf-8", errors="backslashreplace", newline="")
+        except OSError as error:
+            raise ImageError(f"{str(self._path)!r} cannot be written: {error.strerror or error}") from None
+        self._writer = csv.writer(self._file, lineterminator="\n")
+        self._write(COLUMNS)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._file.close()
+        except OSError as error:
+            self._tell(error)
+
+    def add(self, row: dict[str, Any]) -> None:
+        """One line more, on the disk at once."""
+        box = row["box"] and " ".join(f"{value:g}" for value in row["box"])
+        score = None if row["score"] is None else f"{row['score']:.4f}"
+        self._write((row["image"], row["out"], row["status"], f"{row['seconds']:.3f}", score, box,
+                     "; ".join(row["warnings"]), row["message"]))
+
+    def _write(self, cells: Iterable[object]) -> None:
+        try:
+            self._writer.writerow(["" if cell is None else as_text(cell) for cell in cells])
+            self._file.flush()
+        except OSError as error:  # a full disk; the results count for more
+            self._tell(error)
+
+    def _tell(self, error: OSError) -> None:
+        note(f"{self._path} cannot be written: {error.strerror or error}")
+
+
+def _follow(args: argparse.Namespace, batch: Iterable[Outcome], count: int, take: Callable[[Outcome], None],
+            check: Callable[[], None]) -> None:
+    """Take the outcomes as they come, with a bar or a line now and then that knows the time left; failures are told at
+    once."""
     from tqdm import tqdm
 
-    with tqdm(batch, total=count, file=sys.stderr, unit=" pictures", disable=not sys.stderr.isatty(),
+    from . import told
+    from .progress import log_lines, on_terminal
+
+    started, failed, worked = time.monotonic(), 0, 0
+    tell = log_lines(note)
+    with tqdm(batch, total=count, file=sys.stderr, unit=" images", disable=args.quiet or not on_terminal(),
               dynamic_ncols=True) as bar:
-        for outcome in bar:
-            note(outcome)
+        for index, outcome in enumerate(bar, 1):
+            take(outcome)
             check()
+            failed += outcome.error is not None
+            worked += outcome.status != "skipped"
             if outcome.error is not None:
-                tqdm.write(f"matting-anything: {outcome.item.image!s}: {outcome.message}", file=sys.stderr)
+                message = told(outcome.error, args)
+                name = str(outcome.item.image)
+                note(message if repr(name) in message else f"{name}: {message}")
+            elif outcome.remark and not args.quiet and outcome.status == "skipped" and outcome.known is not None:
+                note(f"{outcome.item.out}: {outcome.remark}")
+            if bar.disable and not args.quiet:
+                left = (time.monotonic() - started) / worked * (count - index) if worked else 0
+                tell(f"{index} of {count} images, {failed} failed, about {left / 60:.0f} min left")
 
 
-def _line(outcome: Outcome) -> tuple[str, str, str, str, str]:
-    return (str(outcome.item.image), str(outcome.item.out), outcome.status, f"{outcome.seconds:.3f}", outcome.message)
+@contextmanager
+def _doubts() -> Iterator[list[str]]:
+    """The warnings of this library that have come and belong to no image yet; they are shown as ever."""
+    said: list[str] = []
+    before = warnings.showwarning
 
+    def show(message: Warning | str, category: type[Warning], filename: str, *rest: Any, **named: Any) -> None:
+        if issubclass(category, UserWarning):
+            said.append(str(message))
+        before(message, category, filename, *rest, **named)
 
-def _write_summary(path: Path, lines: list[tuple[str, str, str, str, str]]) -> None:
-    from ..image_write import write_bytes
-
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("image", "out", "status", "seconds", "message"))
-    writer.writerows(lines)
+    warnings.showwarning = show
     try:
-        write_bytes(path, text.getvalue().encode())
-    except MattingError as error:
-        print(f"matting-anything: {error}", file=sys.stderr)
+        yield said
+    finally:
+        warnings.showwarning = before
+
+
+def _row(args: argparse.Namespace, outcome: Outcome, doubts: list[str]) -> dict[str, Any]:
+    """One image's line: for the summary, and for --json."""
+    from . import told
+
+    name = str(outcome.item.image)
+    mine = [text for text in doubts if repr(name) in text]  # reading runs ahead; it names the file it warns of
+    doubts[:] = [text for text in doubts if text not in mine]
+    box = outcome.box
+    return {
+        "image": name, "out": str(outcome.item.out), "status": outcome.status,
+        "seconds": round(outcome.seconds, 3), "score": None if outcome.score is None else round(outcome.score, 4),
+        "box": None if box is None else [round(value, 2) for value in box],
+        "warnings": [*mine, *outcome.warnings],
+        "message": outcome.remark if outcome.error is None else told(outcome.error, args),
+    }

@@ -17,7 +17,7 @@ examples:
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the command."""
-    from .matte import add_model_arguments
+    from .options import add_model_arguments
 
     parser = subparsers.add_parser(
         "demo", help="matte a picture that comes with the package", epilog=EXAMPLES,

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import evaluate_clicks, evaluate_steadiness
+
 if TYPE_CHECKING:
     from ..evaluation.data import DataSet
     from ..evaluation.protocol import Protocol
@@ -14,6 +16,13 @@ if TYPE_CHECKING:
     from ..evaluation.systems import System
 
 BENCHMARKS = ("ppm100", "am2k", "pm10k", "rwp636", "him2k", "him2k_comp", "refmatte_rw100", "folder")
+
+HELP = {
+    "ppm100": "PPM-100, 100 portraits", "am2k": "AM-2k, 200 animals", "pm10k": "P3M-500-NP, 500 portraits",
+    "rwp636": "RealWorldPortrait-636", "him2k": "HIM2K, 320 photographs with several people",
+    "him2k_comp": "HIM2K, the composed ones", "refmatte_rw100": "RefMatte-RW100, objects named in words",
+    "folder": "your own images/ and alphas/",
+}
 
 DESCRIPTION = """\
 Measure mattes against true ones: SAD, MSE, MAD, Grad, Conn over the whole picture and over the band of the trimap,
@@ -29,7 +38,7 @@ EPILOG = """\
 benchmarks, and what DIR must hold (or a folder in it that holds it):
   ppm100           image/NAME.jpg, matte/NAME.jpg
   am2k             validation/original, validation/mask, validation/trimap
-  pm10k            validation/P3M-500-NP/original_image, mask, trimap
+  pm10k            in validation/P3M-500-NP: original_image, mask, trimap
   rwp636           image, alpha
   him2k            images/natural/NAME.jpg, alphas/natural/NAME/00.png …      him2k_comp: …/comp
   refmatte_rw100   image_all, mask, refmatte_rw100_label.json, eval_index_expression.json
@@ -45,10 +54,13 @@ examples:
   matting-anything evaluate refmatte_rw100 --data RefMatte_RW_100 --model vit_b --prompt text
   matting-anything evaluate ppm100 --data PPM-100 --model none --against folder:their_mattes
       mattes that another program made: their_mattes/NAME.png
+  matting-anything evaluate clicks --data my_pictures --against grabcut
+      corrections by hand, click by click; see evaluate clicks --help
 """
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """A whole number above 0, out of an argument."""
     try:
         value = int(text)
     except ValueError:
@@ -59,12 +71,24 @@ def _positive(text: str) -> int:
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Register the command."""
+    """Register `evaluate` and one command for each benchmark and each measure under it."""
     parser = subparsers.add_parser(
         "evaluate", help="measure mattes on the paper's benchmarks or your own pictures", description=DESCRIPTION,
         epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("benchmark", choices=BENCHMARKS, metavar="BENCHMARK", help=", ".join(BENCHMARKS))
+    measures = parser.add_subparsers(title="benchmarks and measures", metavar="BENCHMARK", required=True)
+    for name in BENCHMARKS:
+        one = measures.add_parser(name, help=HELP[name], description=DESCRIPTION, epilog=EPILOG,
+                                  formatter_class=argparse.RawDescriptionHelpFormatter)
+        _add_arguments(one)
+        one.set_defaults(run=run, benchmark=name)
+    evaluate_clicks.add(measures)
+    evaluate_steadiness.add(measures)
+    for one in measures.choices.values():
+        one.add_argument("--verbose", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder that holds the benchmark")
     parser.add_argument("--output", type=Path, metavar="DIR",
                         help="folder for results and report (default: evaluation-BENCHMARK)")
@@ -88,18 +112,17 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     group.add_argument("--postprocess", action=argparse.BooleanOptionalAction, default=None,
                        help="with alpha guidance: keep nothing outside of the mask's bounds")
     group.add_argument("--instances", action=argparse.BooleanOptionalAction, default=None,
-                       help="measure IMQ (default: where the paper does)")
+                       help="measure IMQ (default: where the paper does; extra: evaluate)")
     group.add_argument("--reference", action="store_true",
                        help="matte and measure as the paper's released program does, mistakes included")
     group = parser.add_argument_group("the run")
-    group.add_argument("--limit", type=_positive, metavar="N", help="only N pictures, spread evenly over the set")
-    group.add_argument("--workers", type=_positive, default=2, metavar="N", help="threads that measure (default 2)")
+    group.add_argument("--limit", type=positive, metavar="N", help="only N pictures, spread evenly over the set")
+    group.add_argument("--workers", type=positive, default=2, metavar="N", help="threads that measure (default 2)")
     group.add_argument("--keep", action="store_true", help="keep the predictions, in OUTPUT/predictions/SYSTEM")
-    group.add_argument("--show", type=_positive, default=8, metavar="N",
+    group.add_argument("--show", type=positive, default=8, metavar="N",
                        help="how many of the worst and best pictures the page shows (default 8)")
     group.add_argument("--allow-missing", action="store_true",
                        help="go on when files are missing, without those pictures; they are listed in the report")
-    parser.set_defaults(run=run)
 
 
 def _protocol(args: argparse.Namespace) -> Protocol:
@@ -138,7 +161,7 @@ def _systems(args: argparse.Namespace, protocol: Protocol) -> list[System]:
     return systems
 
 
-def _check(dataset: DataSet, args: argparse.Namespace) -> None:
+def check(dataset: DataSet, args: argparse.Namespace) -> None:
     """Say what is missing; stop unless that was allowed, since averages over other pictures mislead."""
     from ..evaluation.data import DataError
 
@@ -175,7 +198,7 @@ def run(args: argparse.Namespace) -> int:
 
     protocol = _protocol(args)
     dataset = read_benchmark(args.benchmark, args.data)
-    _check(dataset, args)
+    check(dataset, args)
     systems = _systems(args, protocol)
     output = args.output or Path(f"evaluation-{args.benchmark}")
     options = Options(limit=args.limit, workers=args.workers, keep=args.keep)

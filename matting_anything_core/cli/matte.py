@@ -1,21 +1,49 @@
-"""`matting-anything matte`: one picture, one or several objects."""
+"""`matting-anything matte`: one or several images, one or several objects in each."""
 
 from __future__ import annotations
 
 import argparse
+import glob
+import json
+import os
 import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ..errors import PromptError
+from ..errors import ImageError, MattingError, NothingFoundError, PromptError
+from .asked import Asked, asked, standard_input
+from .options import (
+    add_adjust_arguments,
+    add_model_arguments,
+    add_output_arguments,
+    add_reading_arguments,
+    adjustment,
+    background,
+    max_pixels,
+    quality,
+)
+from .streams import note, shown
 
 if TYPE_CHECKING:
-    from ..types import Prompt
+    from ..adjust import Adjustment
+    from ..image import Image
+    from ..result import Matte
 
 EXAMPLES = """\
 examples:
   matting-anything matte photo.jpg --box 120,40,560,700 -o dog.png
       the cut-out: straight alpha, clean edge colours
+  matting-anything matte photo.jpg --box 10%,5%,90%,100% -o dog.png --crop 5%
+      a box in shares of width and height; the result is cut to the dog, with a margin
+  matting-anything matte photo.jpg --box -10,80,520,400 -o ball.png
+      a box that begins left of the image: what sticks out is cut off
   matting-anything matte photo.jpg --box 120,40,560,700 --output alpha --bits 16 -o alpha.png
   matting-anything matte photo.jpg --point 300,200 --point 40,40,0 -o dog.png
       a point on the object, and one that is not on it
@@ -23,175 +51,337 @@ examples:
       a rough mask (white = object), from any program
   matting-anything matte photo.jpg --box 10,10,200,300 --box 220,10,400,300 -o out.png
       two objects: out-1.png and out-2.png
+  matting-anything matte *.jpg --box 5%,5%,95%,95% -o cut-outs/
+      several images, into a folder
+  matting-anything matte - --text "the dog" -o - < photo.jpg > dog.png
+      from standard input to standard output
   matting-anything matte photo.jpg --box 120,40,560,700 --output composite --background '#20a040' -o green.jpg
   matting-anything matte photo.jpg --box 120,40,560,700 -o dog.png --sheet look.png
-      besides, picture with prompt, mask, alpha and cut-out side by side
+      besides, image with prompt, mask, alpha and cut-out side by side
 
-Coordinates are pixels of the picture as you see it, x to the right and y down from the top left corner.
+Coordinates are pixels of the image as you see it, x to the right and y down from the top left corner.
+Exit status: see `matting-anything --help`; of several images 1 when some failed.
 """
-
-
-def _numbers(text: str, counts: tuple[int, ...], what: str) -> list[float]:
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        values = []
-    if len(values) not in counts:
-        raise PromptError(f"{what} was given as {text!r}; expected {_WANTED[what]}")
-    return values
-
-
-_WANTED = {
-    "--box": "x0,y0,x1,y1 (left, top, right, bottom, in pixels), for example --box 120,40,560,700",
-    "--point": "x,y or x,y,0 (0 = not on the object), for example --point 300,200",
-}
-
-
-def parse_colour(text: str) -> tuple[int, int, int] | None:
-    """A colour by name or as #rrggbb -> (red, green, blue); None when the text is no colour."""
-    from PIL import ImageColor
-
-    try:
-        return ImageColor.getrgb(text)[:3]
-    except ValueError:
-        return None
-
-
-def prompts_from(args: argparse.Namespace) -> list[Prompt]:
-    """The prompts that --box, --point, --mask and --text ask for.
-
-    Several boxes are several objects; points, mask and text belong to the one object there is.
-    """
-    from ..image import read_image
-    from ..prompting import as_mask
-    from ..types import Prompt
-
-    boxes = [_numbers(text, (4,), "--box") for text in args.box]
-    points = [_numbers(text, (2, 3), "--point") for text in args.point]
-    if len(boxes) > 1 and (points or args.mask or args.text):
-        raise PromptError(
-            f"{len(boxes)} boxes were given together with points, a mask or text, so it is not clear which object "
-            "those belong to; give one --box with them, or call once for each object"
-        )
-    if not (boxes or points or args.mask or args.text):
-        raise PromptError("nothing says what to matte; give --box, --point, --mask or --text (see --help)")
-    if len(boxes) > 1:
-        return [Prompt(box=tuple(box)) for box in boxes]  # type: ignore[arg-type]
-    mask = None
-    if args.mask:
-        mask = as_mask(read_image(args.mask))
-    return [Prompt(
-        box=tuple(boxes[0]) if boxes else None,  # type: ignore[arg-type]
-        points=[(point[0], point[1]) for point in points] or None,
-        labels=[point[2] if len(point) == 3 else 1 for point in points] or None,  # type: ignore[misc]
-        mask=mask,
-        text=args.text,
-    )]
+OUTPUT_SUFFIXES = ("png", "webp", "tif", "jpg")
 
 
 def add_prompt_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that say what to matte."""
     group = parser.add_argument_group("what to matte (any mixture for one object, or several boxes)")
     group.add_argument("--box", action="append", default=[], metavar="X0,Y0,X1,Y1",
-                       help="box around the object; repeat for several objects")
+                       help="box around the object (left, top, right, bottom), in pixels or each with %%; repeat for "
+                            "several objects")
     group.add_argument("--point", action="append", default=[], metavar="X,Y[,0]",
-                       help="point on the object, or with ,0 one that is not; repeatable")
-    group.add_argument("--mask", metavar="FILE", help="picture of a rough mask, white = object, same size as IMAGE")
+                       help="point on the object, or with ,0 one that is not; in pixels or with %%; repeatable")
+    group.add_argument("--mask", metavar="FILE", help="image of a rough mask, white = object, same size as IMAGE")
     group.add_argument("--text", metavar="WORDS", help="words that name the object; most confident match (extra: text)")
     group.add_argument("--all-matches", action="store_true", help="with --text: a matte for everything it names")
-
-
-def add_output_arguments(group: argparse._ArgumentGroup) -> None:
-    """The arguments that say what is written of a matte."""
-    group.add_argument("--output", choices=("cutout", "alpha", "foreground", "composite"), default="cutout",
-                       help="cutout: the object with transparency (default); alpha: the matte in gray; "
-                            "foreground: the object's colours, opaque; composite: on --background")
-    group.add_argument("--background", metavar="COLOUR|FILE",
-                       help="for composite: a colour ('white', '#20a040') or a picture")
-    group.add_argument("--bits", type=int, choices=(8, 16), default=None,
-                       help="bits a channel (default: 8, or 16 for pictures with 16)")
-
-
-def background(args: argparse.Namespace) -> str | tuple[int, int, int]:
-    """What --background asks for: a colour or a file; white when it is not given."""
-    if args.background is not None and args.output != "composite":
-        raise PromptError(f"--background was given with --output {args.output}; it needs --output composite")
-    return (255, 255, 255) if args.background is None else parse_colour(args.background) or args.background
-
-
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments that say which network works, where and how."""
-    group = parser.add_argument_group("how")
-    group.add_argument("--model", default="lite", metavar="NAME",
-                       help="lite (bundled, the default), vit_b, vit_l, vit_h (see `matting-anything weights list`), "
-                            "or a .safetensors file")
-    group.add_argument("--device", default="auto", metavar="DEVICE", help="auto (default), cpu, cuda, cuda:1, mps")
-    group.add_argument("--guidance", choices=("auto", "mask", "alpha"), default="auto",
-                       help="what the matte grows from: mask (scenes with several things), alpha (one clear subject); "
-                            "auto (default) is the model's own choice")
-    group.add_argument("--sides", choices=("auto", "one", "two"), default="auto",
-                       help="let the matte change the mask's outside only (one) or its inside as well (two)")
-    group.add_argument("--postprocess", action="store_true",
-                       help="with --guidance alpha: keep nothing outside of the mask's bounds")
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the command."""
     parser = subparsers.add_parser(
-        "matte", help="cut an object out of a picture", epilog=EXAMPLES,
-        description="Cut an object out of a picture: a box, points, a rough mask or words in, a soft alpha matte out.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        "matte", help="cut an object out of an image", epilog=EXAMPLES,
+        description="Cut an object out of an image: a box, points, a rough mask or words in, a soft alpha matte out.",
     )
-    parser.add_argument("image", metavar="IMAGE", help="picture file (PNG, JPEG, TIFF, WebP …)")
+    parser.add_argument("image", metavar="IMAGE", nargs="+",
+                        help="image file (PNG, JPEG, TIFF, WebP …), several of them, or - for standard input")
+    add_reading_arguments(parser)
     add_prompt_arguments(parser)
     group = parser.add_argument_group("what to write")
     group.add_argument("-o", "--out", required=True, metavar="OUT",
-                       help="file to write; its suffix is the format (.png, .tif, .webp, .jpg)")
+                       help="file to write, whose suffix is the format (.png, .tif, .webp, .jpg); a folder; or - for "
+                            "standard output")
+    group.add_argument("--format", choices=OUTPUT_SUFFIXES, default=None,
+                       help="of files in a folder and of standard output (default: png)")
     add_output_arguments(group)
-    group.add_argument("--sheet", metavar="FILE", help="write picture with prompt, mask, alpha, cut-out side by side")
+    group.add_argument("--sheet", metavar="FILE", help="write image with prompt, mask, alpha, cut-out side by side")
+    group.add_argument("--json", action="store_true",
+                       help="one JSON object a result on standard output, instead of names")
+    there = group.add_mutually_exclusive_group()
+    there.add_argument("--no-clobber", action="store_true", help="keep files that are there already, and say so")
+    there.add_argument("--force", action="store_true",
+                       help="replace files that are there without a word, even the image itself")
+    add_adjust_arguments(parser)
     add_model_arguments(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=run, collects="image")
 
 
-def numbered(path: str, index: int, count: int) -> Path:
+@dataclass(frozen=True)
+class _Job:
+    """What is the same for every image of a call."""
+
+    args: argparse.Namespace
+    asked: Asked
+    background: str
+    adjustment: Adjustment | None
+    quality: int | None
+    max_pixels: int | None
+
+
+def run(args: argparse.Namespace) -> int:
+    """Matte, write, say where."""
+    if args.all_matches and not args.text:
+        raise PromptError("--all-matches was given without --text; it needs words that name the objects")
+    images = expanded(args.image)
+    ground, change, fine, most = background(args), adjustment(args), quality(args), max_pixels(args)
+    targets = _targets(args, images)
+    job = _Job(args, asked(args), ground, change, fine, most)
+    if len(images) == 1:
+        _one(job, images[0], targets[0], args.sheet)
+        return 0
+    failed = 0
+    for index, (image, target) in enumerate(zip(images, targets, strict=True)):
+        sheet = args.sheet and str(numbered(args.sheet, index, len(images)))
+        try:
+            _one(job, image, target, sheet)
+        except MattingError as error:
+            failed += 1
+            _say_error(args, image, error)
+    if failed:
+        note(f"{failed} of {len(images)} images failed")
+    return 1 if failed else 0
+
+
+def expanded(patterns: Sequence[str]) -> list[str]:
+    """File names, with patterns (*.jpg) that the shell has left as they are replaced by the files they match: Windows'
+    shells leave all of them. A file that is called like the pattern comes first.
+
+    Raises ImageError for a pattern that nothing matches.
+    """
+    result: list[str] = []
+    for pattern in patterns:
+        if pattern == "-" or not glob.has_magic(pattern) or os.path.lexists(pattern):
+            result.append(pattern)
+            continue
+        found = sorted(path for path in glob.glob(pattern, recursive=True) if os.path.isfile(path))
+        if not found:
+            raise ImageError(f"there is no file {pattern!r}, and none that matches it as a pattern")
+        result += found
+    if result.count("-") > 1:
+        raise PromptError("`-` was given more than once; standard input holds one image")
+    return result
+
+
+def numbered(path: str | Path, index: int, count: int) -> Path:
     """The file for object `index` of `count`: the path itself for one, else NAME-1.png, NAME-2.png …"""
     file = Path(path)
     return file if count == 1 else file.with_name(f"{file.stem}-{index + 1}{file.suffix}")
 
 
-def run(args: argparse.Namespace) -> int:
-    """Matte, write, say where."""
+def _targets(args: argparse.Namespace, images: Sequence[str]) -> list[Path | None]:
+    """The file of each image, None for standard output; what cannot be written is told before the work."""
+    from ..image import output_format
+    from ..naming import names_of
+
+    alpha, bits = args.output == "cutout", args.bits or 8
+    if args.sheet:
+        output_format(args.sheet)
+    if args.mask == "-" and "-" in images:
+        raise PromptError("both the image and --mask are `-`; standard input holds one of them")
+    if args.out == "-":
+        output_format(f"-.{args.format or 'png'}", alpha=alpha, bits=bits)
+        if len(images) > 1 or len(args.box) > 1 or args.all_matches:
+            raise PromptError("`-o -` writes one result to standard output, but several were asked for; "
+                              "give a file or a folder")
+        if args.json:
+            raise PromptError("--json and `-o -` both need standard output; write to a file")
+        if sys.stdout is not None and sys.stdout.isatty():
+            raise PromptError("`-o -` writes an image to standard output, but that is a terminal; "
+                              "redirect it (> out.png)")
+        return [None]
+    folder = args.out.endswith(("/", os.sep)) or os.path.isdir(args.out)
+    if len(images) > 1 and not folder:
+        if Path(args.out).suffix:
+            raise PromptError(f"{len(images)} images were given, but one file to write, {args.out!r}; "
+                              f"give a folder, for example -o {Path(args.out).stem}/")
+        folder = True
+    if not folder:
+        if args.format is not None:
+            raise PromptError(f"--format was given, but {args.out!r} is a file, whose suffix is the format")
+        output_format(args.out, alpha=alpha, bits=bits)
+        return [Path(args.out)]
+    suffix = f".{args.format or 'png'}"
+    output_format(f"x{suffix}", alpha=alpha, bits=bits)
+    names = names_of(["stdin" if name == "-" else name for name in images], suffix)
+    files = [Path(args.out) / name for name in names]
+    try:
+        for folder_of in dict.fromkeys(file.parent for file in files):
+            folder_of.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"the folder {args.out!r} cannot be made: {reason}") from None
+    return list(files)
+
+
+def _one(job: _Job, source: str, target: Path | None, sheet: str | None) -> None:
+    """Matte one image and write what was found."""
     from ..api import all_matches, matte
-    from ..image import output_format, read_image, write_image
-    from ..output import write_output
-    from ..sheet import draw_sheet
+    from ..image import read_image
     from .progress import progress_bar
 
-    if args.all_matches and not args.text:
-        raise PromptError("--all-matches was given without --text; it needs words that name the objects")
-    ground = background(args)
-    for file in (args.out, args.sheet):
-        if file:
-            output_format(file)  # a wrong suffix is told before the work, not after it
-    prompts = prompts_from(args)
-    image = read_image(args.image)
-    with progress_bar() as progress:
-        if args.all_matches:
-            mattes = all_matches(image, prompts[0], model=args.model, device=args.device, guidance=args.guidance,
-                                 sides=args.sides, postprocess=args.postprocess, progress=progress)
-        else:
-            mattes = matte(image, prompts, model=args.model, device=args.device, guidance=args.guidance,
-                           sides=args.sides, postprocess=args.postprocess, progress=progress)
-    if not mattes:
-        print(f"matting-anything: nothing in {args.image} matches {args.text!r}", file=sys.stderr)
-        return 0
-    for index, result in enumerate(mattes):
-        path = numbered(args.out, index, len(mattes))
-        write_output(path, result, args.output, background=ground, bits=args.bits)
-        print(path)
-        if not result.alpha.any():
-            print(f"matting-anything: the matte of {path} is empty; nothing was found there", file=sys.stderr)
-    if args.sheet:
-        write_image(args.sheet, draw_sheet(mattes), bits=8)
-        print(args.sheet)
-    return 0
+    args = job.args
+    _spare_the_image(args, source, target)
+    known = None if args.all_matches or target is None else max(len(args.box), 1)
+    if known and args.no_clobber and not sheet:
+        there = [file for file in (numbered(target, index, known) for index in range(known))  # type: ignore[arg-type]
+                 if os.path.lexists(file)]
+        if len(there) == known:
+            for file in there:
+                _keep(args, source, file)
+            return
+    started = time.monotonic()
+    with _noted() as said:
+        image = read_image(standard_input() if source == "-" else source, max_pixels=job.max_pixels)
+        prompts = job.asked.on(image)
+        with progress_bar(quiet=args.quiet) as progress:
+            if args.all_matches:
+                mattes = all_matches(image, prompts[0], model=args.model, device=args.device, guidance=args.guidance,
+                                     sides=args.sides, postprocess=args.postprocess, progress=progress)
+            else:
+                mattes = matte(image, prompts, model=args.model, device=args.device, guidance=args.guidance,
+                               sides=args.sides, postprocess=args.postprocess, progress=progress)
+        if not mattes:
+            raise NothingFoundError(f"nothing in {source} matches {args.text!r}")
+        if job.adjustment is not None:
+            from ..adjust import adjusted
+
+            mattes = [adjusted(found, job.adjustment) for found in mattes]
+        if sheet:
+            _write_sheet(sheet, mattes)
+        _write_all(job, source, target, image, mattes, said, started)
+    if sheet and not (args.quiet or args.json or target is None):
+        print(shown(sheet))
+
+
+def _spare_the_image(args: argparse.Namespace, source: str, target: Path | None) -> None:
+    """Refuse to replace the image by its own result, unless that was asked for."""
+    for file in (target, args.sheet):
+        if file and not args.force and source != "-" and os.path.exists(file) and os.path.exists(source) \
+                and os.path.samefile(file, source):
+            raise ImageError(f"{str(file)!r} is the image itself, which would be replaced by its own result; "
+                             "choose another name, or --force")
+
+
+def _write_sheet(path: str, mattes: Sequence[Matte]) -> None:
+    from ..image import write_image
+    from ..sheet import draw_sheet
+
+    write_image(path, draw_sheet(mattes), bits=8)
+
+
+def _write_all(job: _Job, source: str, target: Path | None, image: Image, mattes: Sequence[Matte],
+               said: list[str], started: float) -> None:
+    """Write the files, two at a time, and name them in their order."""
+    from dataclasses import replace
+
+    from ..output import write_output
+
+    args = job.args
+    # Alpha has been adjusted for all of them; what is left for the file is its crop and its colours.
+    change = None if job.adjustment is None else replace(job.adjustment, grow=0.0, feather=0.0, invert=False)
+
+    def write(file: Path, result: Matte) -> bool:
+        """Whether something was replaced."""
+        there = os.path.lexists(file)
+        write_output(file, result, args.output, background=job.background, bits=args.bits, strip=args.strip,
+                     srgb=args.srgb, quality=job.quality, adjustment=change)
+        return there
+
+    if target is None:
+        _to_standard_output(f".{args.format or 'png'}", lambda file: write(file, mattes[0]))
+        _doubt(args, "standard output", mattes[0])
+        return
+    files = [numbered(target, index, len(mattes)) for index in range(len(mattes))]
+    with ThreadPoolExecutor(2, "matting-write") as pool:
+        writing = [None if args.no_clobber and os.path.lexists(file) else pool.submit(write, file, result)
+                   for file, result in zip(files, mattes, strict=True)]
+        try:
+            for index, (file, result, written) in enumerate(zip(files, mattes, writing, strict=True)):
+                if written is None:
+                    _keep(args, source, file)
+                    continue
+                replaced = written.result()
+                _say(args, _record(job, source, file, image, result, index, len(mattes), replaced, said, started),
+                     replaced)
+                _doubt(args, str(file), result)
+        finally:
+            for written in writing:
+                if written is not None:
+                    written.cancel()
+
+
+def _to_standard_output(suffix: str, write: Any) -> None:
+    """Write a file somewhere else and pass it on whole."""
+    with tempfile.TemporaryDirectory(prefix="matting-anything-") as folder:
+        file = Path(folder) / f"out{suffix}"
+        write(file)
+        sys.stdout.flush()
+        sys.stdout.buffer.write(file.read_bytes())
+        sys.stdout.buffer.flush()
+
+
+def _record(job: _Job, source: str, file: Path, image: Image, result: Matte, index: int, count: int, replaced: bool,
+            said: list[str], started: float) -> dict[str, Any]:
+    """One result for --json."""
+    record: dict[str, Any] = {
+        "image": source, "out": str(file), "output": job.args.output, "object": index + 1, "objects": count,
+        "width": image.width, "height": image.height, "score": round(result.score, 4),
+        "box": None if result.box is None else [round(value, 2) for value in result.box],
+        "coverage": round(float(result.alpha.mean()), 6), "empty": not bool(result.alpha.any()),
+        "replaced": replaced, "warnings": list(said), "seconds": round(time.monotonic() - started, 3),
+    }
+    if result.phrase is not None:
+        record |= {"phrase": result.phrase, "phrase_score": result.phrase_score}
+    if job.adjustment is not None and job.adjustment.crop is not None:
+        record["crop"] = list(job.adjustment.window(result.alpha))
+    return record
+
+
+def _say(args: argparse.Namespace, record: dict[str, Any], replaced: bool) -> None:
+    if args.json:
+        print(json.dumps(record), flush=True)
+    elif not args.quiet:
+        print(shown(record["out"]), flush=True)
+    if replaced and not (args.force or args.quiet):
+        note(f"{record['out']} was there already and has been replaced")
+
+
+def _say_error(args: argparse.Namespace, source: str, error: MattingError) -> None:
+    from . import status_of, told
+
+    if args.json:
+        print(json.dumps({"image": source, "error": told(error, args), "kind": type(error).__name__,
+                          "status": status_of(error)}), flush=True)
+    message = told(error, args)
+    note(message if source in message else f"{source}: {message}")
+
+
+def _keep(args: argparse.Namespace, source: str, file: Path) -> None:
+    if args.json:
+        print(json.dumps({"image": source, "out": str(file), "kept": True}), flush=True)
+    if not args.quiet:
+        note(f"{file} is there already and is kept (--no-clobber)")
+
+
+def _doubt(args: argparse.Namespace, name: str, result: Matte) -> None:
+    if not result.alpha.any() and not args.quiet:
+        note(f"the matte of {name} is empty; nothing was found there")
+
+
+@contextmanager
+def _noted() -> Iterator[list[str]]:
+    """The warnings of this library while it is entered, which are shown as ever."""
+    said: list[str] = []
+    before = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], filename: str, *rest: Any, **named: Any) -> None:
+        if issubclass(category, UserWarning):
+            said.append(str(message))
+        before(message, category, filename, *rest, **named)
+
+    warnings.showwarning = show
+    try:
+        yield said
+    finally:
+        warnings.showwarning = before

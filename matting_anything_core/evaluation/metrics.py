@@ -22,9 +22,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 import numpy.typing as npt
+
+from ..errors import MissingExtraError
+from ..opencv import cv2
 
 Array = npt.NDArray[Any]
 FloatArray = npt.NDArray[np.float32]
@@ -230,33 +232,23 @@ def instance_iou(predictions: Sequence[Array], truths: Sequence[Array]) -> npt.N
 def best_assignment(gain: npt.NDArray[np.float64]) -> list[tuple[int, int]]:
     """Pairs (row, column), each row and column at most once, as many as fit, with the greatest sum of `gain`.
 
-    The Hungarian method with potentials (Kuhn 1955, Munkres 1957), in O(rows² · columns).
+    SciPy's linear_sum_assignment. Raises MissingExtraError without the extra `evaluate`.
     """
-    if gain.shape[0] > gain.shape[1]:
-        return sorted((row, column) for column, row in best_assignment(gain.T))
-    rows, columns = gain.shape
-    # One column more, the first, is where a row waits to be assigned.
-    row_of = np.full(columns + 1, -1)
-    row_price, column_price = np.zeros(rows), np.zeros(columns + 1)
-    for row in range(rows):
-        row_of[0], current = row, 0
-        least, came_from = np.full(columns + 1, np.inf), np.zeros(columns + 1, np.intp)
-        visited = np.zeros(columns + 1, np.bool_)
-        while row_of[current] >= 0:
-            visited[current] = True
-            slack = -gain[row_of[current]] - row_price[row_of[current]] - column_price[1:]
-            better = ~visited[1:] & (slack < least[1:])
-            least[1:][better], came_from[1:][better] = slack[better], current
-            following = int(np.argmin(np.where(visited, np.inf, least)))
-            step = least[following]
-            row_price[row_of[visited]] += step
-            column_price[visited] -= step
-            least[~visited] -= step
-            current = following
-        while current:
-            row_of[current] = row_of[came_from[current]]
-            current = int(came_from[current])
-    return sorted((int(row_of[column]), column - 1) for column in range(1, columns + 1) if row_of[column] >= 0)
+    require_assignment()
+    from scipy.optimize import linear_sum_assignment
+
+    rows, columns = linear_sum_assignment(gain, maximize=True)
+    return [(int(row), int(column)) for row, column in zip(rows, columns, strict=True)]
+
+
+def require_assignment() -> None:
+    """Raise MissingExtraError where SciPy is not installed, for runs that will need it."""
+    try:
+        import scipy.optimize  # noqa: F401
+    except ImportError:
+        raise MissingExtraError("matching instances (IMQ) needs SciPy; install it with "
+                                "pip install 'matting-anything-core[evaluate]', or measure without it: "
+                                "--no-instances") from None
 
 
 def match_instances(

@@ -8,7 +8,7 @@ from html import escape
 from .report import UNITS, Report, column_names, is_best, mean_error, protocol_lines
 from .runner import thumbnail_name
 
-_STYLE = """
+STYLE = """
 :root { color-scheme: light dark; --line: #8884; --good: #2a9d8f33; }
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 110rem; padding: 0 1rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
@@ -32,7 +32,7 @@ def as_html(report: Report) -> str:
     parts = [
         "<!doctype html>", '<html lang="en"><head><meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{escape(title)}</title>", f"<style>{_STYLE}</style></head><body>", f"<h1>{escape(title)}</h1>", "<dl>",
+        f"<title>{escape(title)}</title>", f"<style>{STYLE}</style></head><body>", f"<h1>{escape(title)}</h1>", "<dl>",
         *(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in protocol_lines(report)), "</dl>",
         _table(report), f"<p>{escape(UNITS)}.</p>", _published(report), _problems(report),
     ]

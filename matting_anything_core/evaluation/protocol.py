@@ -15,7 +15,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..types import Box, Guidance, Prompt, Sides
+from ..options import Guidance, Sides
+from ..types import Box, Prompt
 from .data import Benchmark, DataError, Picture, Sample
 
 PromptKind = Literal["box", "point", "text"]
@@ -82,9 +83,17 @@ def jitter_box(box: Box, share: float, shape: tuple[int, int], generator: np.ran
 
     A box stays at least a pixel wide and high.
     """
-    x0, y0, x1, y1 = box
-    width, height = x1 - x0, y1 - y0
-    shift = generator.uniform(-share, share, 4) * (width, height, width, height)
+    return move_box(box, (share * (box[2] - box[0]), share * (box[3] - box[1])), shape, generator)
+
+
+def move_box(
+    box: Box, reach: tuple[float, float], shape: tuple[int, int], generator: np.random.Generator
+) -> Box:
+    """Move each side by up to reach (across, down) pixels, uniformly, within the picture (height, width).
+
+    A box stays at least a pixel wide and high.
+    """
+    shift = generator.uniform(-1, 1, 4) * (*reach, *reach)
     left, top, right, bottom = (float(value) for value in np.asarray(box) + shift)
     left, top = min(max(left, 0.0), shape[1] - 1.0), min(max(top, 0.0), shape[0] - 1.0)
     right, bottom = max(min(right, float(shape[1])), left + 1), max(min(bottom, float(shape[0])), top + 1)

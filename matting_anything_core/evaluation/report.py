@@ -164,8 +164,8 @@ def as_json(report: Report) -> dict[str, Any]:
 
 def as_markdown(report: Report) -> str:
     """The report without pictures."""
-    lines = [f"# {_cell(report.run.dataset.title)}", ""]
-    lines += [f"- {name}: {_cell(value)}" for name, value in protocol_lines(report)]
+    lines = [f"# {markdown_cell(report.run.dataset.title)}", ""]
+    lines += [f"- {name}: {markdown_cell(value)}" for name, value in protocol_lines(report)]
     lines += ["", UNITS + ".", ""]
     names = column_names(report)
     if names:
@@ -174,27 +174,27 @@ def as_markdown(report: Report) -> str:
     for system in report.systems:
         cells = [_bold(f"{system.values[name]:.2f}", is_best(report, system, name)) for name in names]
         wins = "" if system.wins is None else f"{system.wins} of {len(report.pictures)}"
-        lines.append(f"| {_cell(system.name)} | " + " | ".join(cells) +
+        lines.append(f"| {markdown_cell(system.name)} | " + " | ".join(cells) +
                      f" | {system.seconds:.2f} | {wins} | {system.missing} |")
     if report.published:
         lines += ["", "Published (not measured here):", ""]
         lines += ["| system | metric | value | source |", "|---|---|---:|---|"]
-        lines += [f"| {_cell(number.system)} | {number.name} | {number.value:.2f} | {_cell(number.source)} |"
-                  for number in report.published]
+        lines += [f"| {markdown_cell(number.system)} | {number.name} | {number.value:.2f} | "
+                  f"{markdown_cell(number.source)} |" for number in report.published]
     for title, pictures in (("Worst", report.worst), ("Best", report.best), ("Another system is better", report.lost)):
         if pictures:
             lines += ["", f"## {title}", ""]
-            lines += [f"- {_cell(name)}: {mad_line(report, name)}" for name in pictures]
+            lines += [f"- {markdown_cell(name)}: {mad_line(report, name)}" for name in pictures]
     if report.problems:
         lines += ["", f"## Left out ({len(report.problems)})", ""]
-        lines += [f"- {_cell(problem)}" for problem in report.problems]
+        lines += [f"- {markdown_cell(problem)}" for problem in report.problems]
     return "\n".join(lines) + "\n"
 
 
 def mad_line(report: Report, picture: str) -> str:
     """«MAD lite 3.1, grabcut 9.0» for one picture."""
     records = report.run.records
-    return "MAD " + ", ".join(f"{_cell(system)} {mean_error(records[system][picture], 'MAD'):.1f}"
+    return "MAD " + ", ".join(f"{markdown_cell(system)} {mean_error(records[system][picture], 'MAD'):.1f}"
                               for system in report.run.systems)
 
 
@@ -202,7 +202,7 @@ def _bold(text: str, is_bold: bool) -> str:
     return f"**{text}**" if is_bold else text
 
 
-def _cell(text: str) -> str:
+def markdown_cell(text: str) -> str:
     """File names may hold anything; none of it shall be taken for Markdown or HTML."""
     escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     for character in "\\`*_[]|":
@@ -213,16 +213,21 @@ def _cell(text: str) -> str:
 def write_reports(report: Report, page: Callable[[Report], str]) -> list[Path]:
     """Write report.md, report.json and report.html (made by `page`) into the run's folder; each is whole or the old
     one."""
+    return write_report_files(report.run.output, as_markdown(report), as_json(report), page(report))
+
+
+def write_report_files(folder: Path, markdown: str, content: dict[str, Any], page: str) -> list[Path]:
+    """Write report.md, report.json and report.html into a folder; each is whole or the old one."""
     contents = {
-        "report.md": as_markdown(report),
-        "report.json": json.dumps(as_json(report), indent=1, ensure_ascii=False, sort_keys=True) + "\n",
-        "report.html": page(report),
+        "report.md": markdown,
+        "report.json": json.dumps(content, indent=1, ensure_ascii=False, sort_keys=True) + "\n",
+        "report.html": page,
     }
     written = []
-    for name, content in contents.items():
-        path = report.run.output / name
+    for name, text in contents.items():
+        path = folder / name
         passing = path.with_name(f".{name}.{os.getpid()}.part")
-        passing.write_text(content, encoding="utf-8")
+        passing.write_text(text, encoding="utf-8")
         passing.replace(path)
         written.append(path)
     return written

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from ..types import Prompt
 from .data import DataError, DataSet, Picture, Sample, read_picture
 from .journal import Journal
-from .metrics import InstanceMatches, error_maps, match_instances, trimap_of
+from .metrics import InstanceMatches, error_maps, match_instances, require_assignment, trimap_of
 from .protocol import Protocol, prompts_for
 from .systems import Mattes, System
 from .thumbnails import draw_prompts, save_jpeg, show_mattes
@@ -86,9 +86,12 @@ def evaluate(
 
     progress is called with what is being done and the share done, 0..1, and may raise to stop: nothing noted is lost.
     A picture that cannot be read is left out for all systems and listed in Run.problems.
-    Raises DataError when two systems have the same name.
+    Raises DataError when two systems have the same name, MissingExtraError when instances are to be matched without
+    SciPy.
     """
     options = options or Options()
+    if protocol.instances:
+        require_assignment()
     names = [system.name for system in systems]
     if len(set(names)) < len(names):
         raise DataError(f"two systems have the same name: {', '.join(names)}")

@@ -16,12 +16,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import MissingExtraError, NothingFoundError, PromptError
-from ..types import Guidance, Prompt, Sides
+from ..opencv import cv2, seeded
+from ..options import Guidance, Sides
+from ..types import Box, Prompt
 from .data import PICTURE_SUFFIXES, DataError, Sample, read_alpha
 
 if TYPE_CHECKING:
@@ -119,14 +120,14 @@ class GrabCut:
         return {"system": self.name, "longest": self.longest, "iterations": self.iterations}
 
     def predict(self, sample: Sample, image: ImageArray, prompts: Sequence[Prompt | None]) -> Mattes:
-        small, scale = _shrink(image, self.longest)
+        small, scale = shrink_to(image, self.longest)
         mattes: Mattes = []
         for prompt in prompts:
             if prompt is None:
                 mattes.append(None)
                 continue
-            mask = grabcut_mask(small, _scaled_box(prompt, scale, small.shape[:2]), self.iterations)
-            mattes.append(_enlarge(mask.astype(np.float32), image.shape[:2], hard=True))
+            mask = grabcut_mask(small, scaled_box(_box_of(prompt), scale, small.shape[:2]), self.iterations)
+            mattes.append(enlarge(mask.astype(np.float32), image.shape[:2], hard=True))
         return mattes
 
 
@@ -152,15 +153,15 @@ class GrabCutClosedForm:
         return {"system": self.name, "longest": self.longest, "iterations": self.iterations, "band": self.band}
 
     def predict(self, sample: Sample, image: ImageArray, prompts: Sequence[Prompt | None]) -> Mattes:
-        small, scale = _shrink(image, self.longest)
+        small, scale = shrink_to(image, self.longest)
         mattes: Mattes = []
         for prompt in prompts:
             if prompt is None:
                 mattes.append(None)
                 continue
-            mask = grabcut_mask(small, _scaled_box(prompt, scale, small.shape[:2]), self.iterations)
+            mask = grabcut_mask(small, scaled_box(_box_of(prompt), scale, small.shape[:2]), self.iterations)
             alpha = closed_form_alpha(small, mask, self.band)
-            mattes.append(_enlarge(alpha, image.shape[:2], hard=False))
+            mattes.append(enlarge(alpha, image.shape[:2], hard=False))
         return mattes
 
 
@@ -245,7 +246,8 @@ def _fingerprint(tensors: Mapping[str, Tensor]) -> str:
 # GrabCut and closed-form matting
 
 
-def _shrink(image: ImageArray, longest: int) -> tuple[ImageArray, float]:
+def shrink_to(image: ImageArray, longest: int) -> tuple[ImageArray, float]:
+    """The picture with its longer side at most `longest`, averaged, and by what its sides were multiplied."""
     scale = min(1.0, longest / max(image.shape[:2]))
     if scale == 1.0:
         return image, scale
@@ -253,18 +255,23 @@ def _shrink(image: ImageArray, longest: int) -> tuple[ImageArray, float]:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8), scale
 
 
-def _enlarge(alpha: FloatArray, shape: tuple[int, ...], *, hard: bool) -> FloatArray:
+def enlarge(alpha: FloatArray, shape: tuple[int, ...], *, hard: bool) -> FloatArray:
+    """A matte at the size `shape`; cut at one half when it is a mask (`hard`)."""
     if alpha.shape == shape:
         return alpha
     large = cv2.resize(alpha, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
     return (large > 0.5).astype(np.float32) if hard else np.clip(large, 0, 1).astype(np.float32)
 
 
-def _scaled_box(prompt: Prompt, scale: float, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """The prompt's box in whole pixels of the shrunk picture, at least one wide and high."""
+def _box_of(prompt: Prompt) -> Box:
     if prompt.box is None:
         raise PromptError("GrabCut starts from a box; measure it with --prompt box")
-    x0, y0, x1, y1 = (round(value * scale) for value in prompt.box)
+    return prompt.box
+
+
+def scaled_box(box: Box, scale: float, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """A box in whole pixels of the shrunk picture, at least one wide and high."""
+    x0, y0, x1, y1 = (round(value * scale) for value in box)
     x0, y0 = min(max(x0, 0), shape[1] - 1), min(max(y0, 0), shape[0] - 1)
     return x0, y0, min(max(x1, x0 + 1), shape[1]), min(max(y1, y0 + 1), shape[0])
 
@@ -279,16 +286,22 @@ def grabcut_mask(image: ImageArray, box: tuple[int, int, int, int], iterations: 
         mask[[0, -1], :] = mask[:, [0, -1]] = cv2.GC_BGD
     if not (mask == cv2.GC_PR_FGD).any():
         return np.zeros(image.shape[:2], np.bool_)
-    cv2.setRNGSeed(0)  # its k-means draws from OpenCV's generator: the same picture shall give the same mask
-    background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
-    bgr = np.ascontiguousarray(image[..., ::-1])
     try:
-        # The rectangle is not looked at in this mode.
-        cv2.grabCut(bgr, mask, (0, 0, 1, 1), background, foreground, iterations, cv2.GC_INIT_WITH_MASK)
+        cut = grabcut_labels(image, mask, iterations)
     except cv2.error as error:  # a picture of one colour leaves one of its colour models empty
         warnings.warn(f"GrabCut failed ({error.err}); its matte is empty", stacklevel=2)
         return np.zeros(image.shape[:2], np.bool_)
-    return np.asarray((mask == cv2.GC_FGD) | (mask == cv2.GC_PR_FGD))
+    return np.asarray((cut == cv2.GC_FGD) | (cut == cv2.GC_PR_FGD))
+
+
+def grabcut_labels(image: ImageArray, labels: npt.NDArray[np.uint8], iterations: int) -> npt.NDArray[np.uint8]:
+    """cv2.grabCut's labels (GC_BGD, GC_FGD, GC_PR_BGD, GC_PR_FGD), H×W uint8, grown from such ones; the input is left
+    as it is. Raises cv2.error when there is nothing to learn foreground or background from."""
+    cut, bgr = labels.copy(), np.ascontiguousarray(image[..., ::-1])
+    background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
+    # The rectangle is not looked at in this mode. Its k-means draws random numbers.
+    seeded(lambda: cv2.grabCut(bgr, cut, (0, 0, 1, 1), background, foreground, iterations, cv2.GC_INIT_WITH_MASK))
+    return cut
 
 
 def closed_form_alpha(image: ImageArray, mask: npt.NDArray[np.bool_], band: float) -> FloatArray:

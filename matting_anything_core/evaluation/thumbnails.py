@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ..opencv import cv2
 from ..types import Prompt
 
 ImageArray = npt.NDArray[np.uint8]

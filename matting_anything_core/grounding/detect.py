@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from ..types import Box, ImageInput
+    from ..image import ImageInput
+    from ..types import Box
     from ..weights.store import Source
 
     FloatArray = np.ndarray[Any, np.dtype[np.float32]]

@@ -101,6 +101,13 @@ def read_network(path_or_name: Source, *, folders: Sequence[Source] = ()) -> Net
     )
 
 
+def files_of(path_or_name: Source) -> list[Path]:
+    """The files that `read_network` reads, of which those beside the weights need not exist. Raises WeightsError."""
+    path = _weights_path(path_or_name, ()).absolute()
+    beside = ("vocab.txt", "config.json", "preprocessor_config.json", "tokenizer.json")
+    return [path, *(path.parent / name for name in beside)]
+
+
 def _weights_path(source: Source, folders: Sequence[Source]) -> Path:
     if isinstance(source, str) and source in catalogue.FILES and not os.path.exists(source):
         if catalogue.FILES[source].role != "grounding":

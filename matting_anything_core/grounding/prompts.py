@@ -13,7 +13,8 @@ from ..types import Prompt
 from .detect import BOX_THRESHOLD, NMS, TEXT_THRESHOLD, Grounding, Match, Search
 
 if TYPE_CHECKING:
-    from ..types import Box, ImageInput
+    from ..image import ImageInput
+    from ..types import Box
 
 
 class Grounded(NamedTuple):

@@ -7,9 +7,11 @@ import json
 import os
 import re
 import secrets
+import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,8 @@ from .files import InstallError, host_files, put_folder, remove_folder
 
 NAME = "matte_selection"
 """The plug-in's folder; GIMP wants the file to run to bear the same name."""
+CLIENT = Path(__file__).resolve().parent.parent / "client.py"
+"""The client of the service; it needs nothing but Python's standard library, and so nothing of this package."""
 FLATPAK, SNAP = "org.gimp.GIMP", "gimp"
 
 
@@ -97,13 +101,9 @@ def install(profile: Profile, python: Path) -> list[str]:
 
     Raises InstallError when that cannot be, or what was written is not what should be there.
     """
-    source = host_files("gimp_plugin") / NAME
     settings = _read(profile.settings)
     before = profile.plugin.exists()
-    put_folder(source, profile.plugin)
-    main = profile.plugin / f"{NAME}.py"
-    main.chmod(main.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)  # else GIMP skips it without a word
-    count = _verify(source, profile.plugin)
+    count = put_plugin(profile.plugin)
     done = [f"{profile.label}: {'replaced the' if before else 'put the'} plug-in, {count} files, "
             f"{'in' if before else 'into'} {profile.plugin}"]
     settings["installed"] = {"python": str(python), "version": _version()}
@@ -112,6 +112,27 @@ def install(profile: Profile, python: Path) -> list[str]:
     if settings.get("python"):
         done.append(f"{profile.label}: that file names {settings['python']} as your own choice, which goes before it")
     return done
+
+
+def put_plugin(folder: Path) -> int:
+    """Put the plug-in's files and its copy of the service's client into a folder, in the place of what is there.
+
+    Returns the number of files. Raises InstallError when that cannot be, or what was written is not what should be
+    there.
+    """
+    with tempfile.TemporaryDirectory() as work:
+        source = Path(work) / NAME
+        try:
+            shutil.copytree(host_files("gimp_plugin") / NAME, source,
+                            ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+            shutil.copy(CLIENT, source)
+            main = source / f"{NAME}.py"
+            main.chmod(main.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)  # else GIMP skips it silently
+        except OSError as error:
+            raise InstallError(f"{work} cannot be written: {error.strerror or error}; make room there, or set TMPDIR "
+                               "to another folder") from None
+        put_folder(source, folder)
+        return _verify(source, folder)
 
 
 def uninstall(profile: Profile) -> list[str]:

@@ -13,6 +13,8 @@ from typing import cast
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .backbone import Backbone, Defaults, Shapes
+
 LITE_MEAN = (127.0, 127.0, 127.0)
 """Subtracted from RGB in 0..255 (the backbone's own normalisation) …"""
 LITE_STD = (128.0, 128.0, 128.0)
@@ -60,3 +62,14 @@ class LiteEncoder(nn.Module):
         y = y + self.down4(self.lat[0](s4))
         y = y + self.fuse(y)
         return cast(Tensor, self.norm(y))
+
+
+def _recognises(shapes: Shapes) -> bool:
+    return "image_encoder.lat.0.weight" in shapes
+
+
+LITE = Backbone(
+    "lite", lambda _size: LiteEncoder(), _recognises, input_size=384, mean=LITE_MEAN, std=LITE_STD, multiple=32,
+    any_size=True, decoder_width=1024, working_bytes=512 << 20,
+    defaults=Defaults(crops=True, clip_to_box=True, refine_masks=True, head="guided"),
+)

@@ -8,9 +8,7 @@ are those of the published checkpoints.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, cast
 
 import torch
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, TwoWayTransformer
@@ -18,44 +16,13 @@ from torch import Tensor, nn
 
 from ..errors import WeightsError
 from .attention import Step, encode_vit
+from .backbones import backbone_of
 from .decoder import decode_masks
-from .lite import LITE_MEAN, LITE_STD, LiteEncoder
-
-Architecture: TypeAlias = Literal["vit_b", "vit_l", "vit_h", "lite", "vit_tiny_test"]
 
 PATCH = 16
-"""Pixels of the square for one token of the features, along each side."""
+"""Pixels of the input for one token of the features, along each side."""
 CHANNELS = 256
 """Channels of the features."""
-SAM_MEAN = (123.675, 116.28, 103.53)
-"""Subtracted from RGB in 0..255 before a ViT …"""
-SAM_STD = (58.395, 57.12, 57.375)
-"""… and divided by."""
-
-
-@dataclass(frozen=True)
-class _ViT:
-    width: int
-    depth: int
-    heads: int
-    whole: tuple[int, ...]
-    """Blocks whose attention is over the whole picture; the others look at windows."""
-    window: int = 14
-    square: int = 1024
-    decoder_width: int = 2048
-
-
-_VITS: Mapping[str, _ViT] = {
-    "vit_b": _ViT(768, 12, 12, (2, 5, 8, 11)),
-    "vit_l": _ViT(1024, 24, 16, (5, 11, 17, 23)),
-    "vit_h": _ViT(1280, 32, 16, (7, 15, 23, 31)),
-    # Small enough to run in milliseconds, and still with everything in it: two heads, windows that stick out of
-    # the grid, one block over the whole picture.
-    "vit_tiny_test": _ViT(32, 3, 2, (1,), window=3, square=128, decoder_width=64),
-}
-
-LITE_SQUARE = 384
-LITE_DECODER_WIDTH = 1024
 
 
 class Sam(nn.Module):
@@ -131,32 +98,30 @@ class Sam(nn.Module):
         return decode_masks(self.mask_decoder, features, positional, sparse, dense, owner)
 
 
-def build_sam(architecture: Architecture | str, square: int | None = None) -> Sam:
+def build_sam(architecture: str, square: int | None = None) -> Sam:
     """A Sam with fresh weights, in eval mode.
 
     Under `with torch.device("meta")` nothing is allocated; `load_state` then puts a checkpoint's tensors in place.
-    square: side of the encoder's input; left out, the architecture's own (1024 for the published ViTs).
-    Raises WeightsError for an unknown architecture or a square the encoder cannot have.
+
+    Parameters
+    ----------
+    architecture : str
+        A name in `BACKBONES`.
+    square : int, optional
+        Side of the encoder's input in pixels; left out, the backbone's own (1024 for the published ViTs).
+
+    Raises
+    ------
+    WeightsError
+        For an unknown architecture, or an input size that the encoder cannot have.
     """
-    if architecture not in (*_VITS, "lite"):
-        known = ", ".join((*_VITS, "lite"))
-        raise WeightsError(f"there is no architecture {architecture!r}; known are {known}")
-    stride = 32 if architecture == "lite" else PATCH
-    default = LITE_SQUARE if architecture == "lite" else _VITS[architecture].square
-    side = default if square is None else square
-    if side < stride or side % stride:
-        raise WeightsError(f"a square of {side} pixels does not fit {architecture}; expected a multiple of {stride}")
-    if architecture == "lite":
-        sam = Sam(LiteEncoder(), square=side, mean=LITE_MEAN, std=LITE_STD, decoder_width=LITE_DECODER_WIDTH)
-    else:
-        vit = _VITS[architecture]
-        encoder = ImageEncoderViT(
-            img_size=side, patch_size=PATCH, embed_dim=vit.width, depth=vit.depth, num_heads=vit.heads,
-            out_chans=CHANNELS, norm_layer=partial(nn.LayerNorm, eps=1e-6), use_rel_pos=True,
-            window_size=vit.window, global_attn_indexes=vit.whole,
-        )
-        sam = Sam(encoder, square=side, mean=SAM_MEAN, std=SAM_STD, decoder_width=vit.decoder_width)
-    return sam.eval()
+    backbone = backbone_of(architecture)
+    side = backbone.input_size if square is None else square
+    if side < backbone.multiple or side % backbone.multiple:
+        raise WeightsError(f"an input size of {side} pixels does not fit {architecture}; "
+                           f"expected a multiple of {backbone.multiple}")
+    return Sam(backbone.build(side), square=side, mean=backbone.mean, std=backbone.std,
+               decoder_width=backbone.decoder_width).eval()
 
 
 def _some(names: list[str]) -> str:

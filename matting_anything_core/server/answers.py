@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from ..errors import CancelledError, MattingError
 from .jobs import Job, Jobs, QueueFull, Stopping
 from .log import log
-from .wire import Malformed, TooLarge
+from .problems import Malformed, NoRoom, TooLarge
 
 ALIVE = 1.5
 """Seconds of silence after which a stream says that it is alive."""
@@ -46,6 +46,8 @@ def explain(error: BaseException, stopping: bool) -> tuple[int, str, str]:
         return 413, kind, str(error)
     if isinstance(error, QueueFull):
         return 429, kind, "the service is busy and its queue is full; try again in a moment"
+    if isinstance(error, NoRoom):
+        return 503, kind, str(error)
     if isinstance(error, Stopping) or (isinstance(error, CancelledError) and stopping):
         return 503, "Stopping", "the service is stopping; start it again"
     if isinstance(error, (CancelledError, Gone)):
@@ -54,32 +56,36 @@ def explain(error: BaseException, stopping: bool) -> tuple[int, str, str]:
         return 422, kind, str(error)
     if isinstance(error, HTTPException):
         return error.status_code, "NotFound" if error.status_code == 404 else "BadRequest", str(error.detail)
+    if isinstance(error, MemoryError):
+        return 503, "NoRoom", "the machine has no memory left; close other programs, or make the picture smaller"
     return 500, "InternalError", f"the service failed ({kind}); its log says more"
 
 
 def problem(status: int, kind: str, message: str, headers: Mapping[str, str] | None = None) -> Response:
     """An error as the protocol has it."""
-    usual = {429: {"Retry-After": "1"}, 401: {"WWW-Authenticate": "Bearer"}}.get(status)
+    usual = {429: {"Retry-After": "1"}, 503: {"Retry-After": "1"}, 401: {"WWW-Authenticate": "Bearer"}}.get(status)
     return JSONResponse({"error": {"kind": kind, "message": message}}, status, headers or usual)
 
 
 class Pixels(Response):
     """A body of perhaps hundreds of megabytes, sent in pieces without another copy of it."""
 
-    def __init__(self, pixels: Any, headers: dict[str, str]) -> None:
-        """pixels: bytes or a contiguous array."""
+    def __init__(self, pixels: Any, headers: dict[str, str], held: contextlib.ExitStack | None = None) -> None:
+        """pixels: bytes or a contiguous array. held: what is given back once all is sent: the memory it takes."""
         super().__init__(headers=headers)
+        self._held = held or contextlib.ExitStack()
         self._bytes = memoryview(pixels).cast("B")
         self.headers["content-length"] = str(len(self._bytes))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        pieces = range(0, 0 if scope["method"] == "HEAD" else len(self._bytes), PIECE)
-        for start in pieces:
-            await send({"type": "http.response.body", "body": bytes(self._bytes[start:start + PIECE]),
-                        "more_body": True})
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        with self._held:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            pieces = range(0, 0 if scope["method"] == "HEAD" else len(self._bytes), PIECE)
+            for start in pieces:
+                await send({"type": "http.response.body", "body": bytes(self._bytes[start:start + PIECE]),
+                            "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 @contextlib.asynccontextmanager

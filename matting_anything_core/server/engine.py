@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
-from collections.abc import Sequence
+import time
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from ..api import all_matches, load_model, matte
 from ..errors import WeightsError
-from ..foreground import estimate_foreground
+from ..foreground import composite, estimate_foreground
 from ..weights import catalogue, store
-from .cache import Cache
+from .cache import Cache, megabytes
+from .machine import available_memory
+from .problems import NoRoom, TooLarge
 from .settings import Settings
 
 if TYPE_CHECKING:
     from ..image import Image
+    from ..image.arrays import Array
     from ..model import MattingAnything
+    from ..options import Guidance
+    from ..pipeline.embedding import Embedding
     from ..result import Matte
-    from ..types import Embedding, Guidance, ProgressCallback, Prompt
+    from ..types import ProgressCallback, Prompt
+
+    Ground = Image | tuple[int, int, int]
+    """What a composite is on: a picture, or a colour 0..255."""
+
+
+MATTING, MATTED = 36, 5
+"""Bytes a pixel that matting takes besides the picture: in the object's box while it goes on, and of each matte."""
+COLOURING, COLOURED = 42, 12
+"""The same for clean colours (27, and 12 of the picture as floats, measured)."""
+PATIENCE = 20.0
+"""Seconds that a job waits for memory that reading a picture takes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +94,7 @@ class Engine:
             "device": self.settings.device if model is None else str(model.device),
             "models": {"loaded": [] if model is None else [self._name], "available": self.available()},
             "text": words_usable(),
-            "cache": {"bytes": self.cache.nbytes, "limit": self.cache.limit},
+            "cache": {"bytes": self.cache.nbytes, "limit": self.cache.limit, "work": self.cache.work},
         }
 
     def keep_image(self, key: str, image: Image) -> None:
@@ -97,38 +117,104 @@ class Engine:
 
     def mattes(self, key: str, image: Image, ask: Ask, progress: ProgressCallback) -> dict[str, Any]:
         """Matte a picture, keep the mattes, and describe them as the answer does. Raises MattingError."""
+        return {"mattes": [self._keep(key, one) for one in self._mattes(key, image, ask, progress)]}
+
+    def at_once(self, key: str, image: Image, ask: Ask, output: str, ground: Ground,
+                progress: ProgressCallback) -> tuple[dict[str, Any], Matte, Array]:
+        """Matte one prompt, keep the matte -> (its description, the matte, the pixels of an output)."""
+        [found] = self._mattes(key, image, ask, progress)
+        described = self._keep(key, found)
+        return described, found, self.pixels(str(described["matte"]), found, output, ground, progress)
+
+    def pixels(self, key: str, found: Matte, output: str, ground: Ground, progress: ProgressCallback) -> Array:
+        """What an output of a matte is made of: alpha, mask, or the colours of foreground, cutout or composite."""
+        if output in ("alpha", "mask"):
+            return found.alpha if output == "alpha" else found.mask
+        if output == "composite":
+            return self._composite(key, found, ground, progress)
+        return self._foreground(key, found, progress)
+
+    def _mattes(self, key: str, image: Image, ask: Ask, progress: ProgressCallback) -> list[Matte]:
         model = self.load(ask.model, progress)
         model.check(image, [prompt for prompt in ask.prompts if prompt.text is None])  # before the long work
-        embedding = self._embedding(key, image, model, progress)
-        if any(prompt.text is not None for prompt in ask.prompts):
-            progress("words", 0.0)
-        if not ask.all_matches:
-            found = matte(embedding, list(ask.prompts), model=model, device=self.settings.device,
-                          guidance=ask.guidance, progress=progress)
-        else:
-            found = []
-            room = self.settings.mattes(image.width * image.height)
-            for prompt in ask.prompts:
-                found += all_matches(embedding, prompt, model=model, device=self.settings.device,
-                                     guidance=ask.guidance, most=max(room - len(found), 0), progress=progress)
-        return {"mattes": [self._keep(key, one) for one in found]}
+        with self._room(_matting_bytes(image, ask.prompts), f"matting {_size(image)}", progress):
+            embedding, name = self._embedding(key, image, model, progress)
+            with self.cache.using(name):
+                if any(prompt.text is not None for prompt in ask.prompts):
+                    progress("words", 0.0)
+                if not ask.all_matches:
+                    found = matte(embedding, list(ask.prompts), model=model, device=self.settings.device,
+                                  guidance=ask.guidance, progress=progress)
+                else:
+                    found = []
+                    room = self.settings.mattes(image.width * image.height)
+                    for prompt in ask.prompts:
+                        found += all_matches(embedding, prompt, model=model, device=self.settings.device,
+                                             guidance=ask.guidance, most=max(room - len(found), 0), progress=progress)
+        self.cache.resize(name, _own_bytes(embedding))  # it may keep more now than it did before
+        return found
 
-    def foreground(self, key: str, found: Matte) -> Any:
+    def _foreground(self, key: str, found: Matte, progress: ProgressCallback) -> Array:
         """The clean colours of a matte, float32 H×W×3 in 0..1, kept beside it."""
-        colours = self.cache.get(("foreground", key))
+        colours: Array | None = self.cache.get(("foreground", key))
         if colours is None:
-            colours = estimate_foreground(found.image.rgb_float(), found.alpha)
+            pixels = found.alpha.size
+            with self._room(COLOURING * pixels, f"the clean colours of {_size(found.image)}", progress):
+                progress("foreground", 0.0)
+                colours = estimate_foreground(found.image.rgb_float(), found.alpha, found.image.alpha_float(),
+                                              progress=progress)
             self.cache.put(("foreground", key), colours, colours.nbytes, parent=("matte", key))
         return colours
 
-    def _embedding(self, key: str, image: Image, model: MattingAnything, progress: ProgressCallback) -> Embedding:
+    def _composite(self, key: str, found: Matte, ground: Ground, progress: ProgressCallback) -> Array:
+        """A matte's object on a colour or on another picture: float32 H×W×3 in 0..1."""
+        colours = self._foreground(key, found, progress)
+        pixels = found.alpha.size
+        taken = COLOURED * (2 * pixels + (0 if isinstance(ground, tuple) else 3 * ground.width * ground.height))
+        with self._room(taken, f"a composite of {_size(found.image)}", progress):
+            below = np.array(ground, np.float32) / np.float32(255) if isinstance(ground, tuple) else ground.rgb_float()
+            return composite(colours, found.alpha, below)
+
+    @contextlib.contextmanager
+    def _room(self, nbytes: int, what: str, progress: ProgressCallback) -> Iterator[None]:
+        """Memory for a job, which may wait for what others use, and may take more than the service's where the machine
+        has that much free. Raises TooLarge, NoRoom, and what `progress` raises."""
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                self.cache.reserve(nbytes, what)
+                break
+            except (TooLarge, NoRoom):
+                if not self.cache.work:  # there is nothing to wait for: the rest is the picture's own
+                    nbytes = self._beyond(nbytes, what)
+                    break
+                if time.monotonic() > until:
+                    raise
+            progress("memory", 0.0)
+            time.sleep(0.05)
+        try:
+            yield
+        finally:
+            self.cache.release(nbytes)
+
+    def _beyond(self, nbytes: int, what: str) -> int:
+        """Take all that is left of the service's memory, and trust in the machine's for the rest. Raises TooLarge."""
+        free = available_memory()
+        if free is not None and nbytes > free:
+            raise TooLarge(f"{what} takes about {megabytes(nbytes)}, more than is left of this service's --memory of "
+                           f"{megabytes(self.cache.limit)} and more than the {megabytes(free)} that this machine has "
+                           "free; make the picture or its box smaller")
+        return self.cache.reserve_rest(nbytes)
+
+    def _embedding(self, key: str, image: Image, model: MattingAnything,
+                   progress: ProgressCallback) -> tuple[Embedding, Hashable]:
+        """The embedding of a picture, and its name in the cache."""
         name = ("embedding", key, model.fingerprint)
         embedding: Embedding | None = self.cache.get(name)
         if embedding is None:
             embedding = model.embed(image, progress=progress)
-            own = embedding.nbytes - _nbytes(image.rgb, image.alpha)  # the picture is counted already
-            self.cache.put(name, embedding, own, parent=("image", key))
-        return embedding
+            self.cache.put(name, embedding, _own_bytes(embedding), parent=("image", key))
+        return embedding, name
 
     def _keep(self, key: str, found: Matte) -> dict[str, Any]:
         name = secrets.token_urlsafe(12)
@@ -153,6 +239,23 @@ def _installed(name: str) -> bool:
     except WeightsError:
         return False
     return True
+
+
+def _own_bytes(embedding: Embedding) -> int:
+    """Bytes of an embedding without its picture, which is counted already."""
+    return embedding.nbytes - _nbytes(embedding.image.rgb, embedding.image.alpha)
+
+
+def _matting_bytes(image: Image, prompts: Sequence[Prompt]) -> int:
+    pixels, largest = image.width * image.height, 0.0
+    for prompt in prompts:
+        x0, y0, x1, y1 = prompt.box or (0, 0, image.width, image.height)
+        largest = max(largest, max(min(x1, image.width) - max(x0, 0), 0) * max(min(y1, image.height) - max(y0, 0), 0))
+    return int(MATTING * largest) + MATTED * pixels * len(prompts)
+
+
+def _size(image: Image) -> str:
+    return f"a picture of {image.width} x {image.height} pixels"
 
 
 def _nbytes(*arrays: Any) -> int:

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import __version__
-from .wire import DTYPES, ENCODED, OUTPUTS, RAW
+from .one_call import FIELDS
+from .pictures import DTYPES, FORMATS, RAW
+from .wire import OUTPUTS, PICTURE_FORMATS
 
 Schema = dict[str, Any]
 
@@ -17,12 +19,12 @@ ERRORS = {
     404: "There is no such picture, matte or output, or no longer: upload the picture again.",
     405: "The path is known, the method is not.",
     408: "The client was silent in the middle of its request.",
-    413: "Too many bytes, pixels or prompts.",
-    415: "The Content-Type is not one of those wanted.",
+    413: "Too many bytes, pixels or prompts, or work that takes more than the service's memory.",
+    415: "The Content-Type is not one of those expected.",
     422: "The picture or the prompt cannot be used; `kind` is the name of the library's error.",
     429: "The queue is full; try again after Retry-After seconds.",
     500: "The service failed; its log says more.",
-    503: "The service is stopping.",
+    503: "The service is stopping, or has no memory left for this now; try again after Retry-After seconds.",
 }
 _ALWAYS = (401, 403, 405, 500, 503)
 
@@ -80,7 +82,9 @@ def _schemas() -> dict[str, Schema]:
                                "available": {"type": "array", "items": _TEXT}}),
             "text": {"type": "boolean", "description": "whether words can be prompts"},
             "queue": _object({"running": _COUNT, "waiting": _COUNT, "limit": _COUNT}),
-            "cache": _object({"bytes": _COUNT, "limit": _COUNT}),
+            "cache": _object({"bytes": _COUNT, "limit": _COUNT, "work": _COUNT}),
+            "formats": {"type": "object", "additionalProperties": {"type": "array", "items": _TEXT},
+                        "description": "content types of picture files that can be uploaded, with their suffixes"},
             "limits": _object({"body_bytes": _COUNT, "pixels": _COUNT, "prompts": _COUNT}),
             "idle_exit_s": {**_NUMBER, "description": "0: never"},
         }),
@@ -118,7 +122,7 @@ def _upload() -> Schema:
         {200: _json(_ref("Image"), "It was here already."), 201: _json(_ref("Image"), "It is kept now.")},
         (400, 408, 413, 415, 422, 429),
         requestBody={"required": True, "content": {
-            **{kind: {"schema": {"type": "string", "contentMediaType": kind}} for kind in ENCODED},
+            **{kind: {"schema": {"type": "string", "contentMediaType": kind}} for kind in FORMATS},
             RAW: {"schema": {**binary, "description": "row-major, tightly packed, little endian, sRGB; f32 in 0..1"}},
         }},
         parameters=[
@@ -141,16 +145,59 @@ def _mattes() -> Schema:
     )
 
 
+_QUALITY = _query("quality", {"type": "integer", "minimum": 1, "maximum": 100},
+                  "webp (without loss unless given) and jpeg")
+
+
+def _files(*, raw: bool) -> Schema:
+    kinds = ["image/png", "image/webp", "image/jpeg", *(["image/tiff", RAW] if raw else [])]
+    return {kind: {"schema": {"type": "string", "contentMediaType": kind}} for kind in kinds}
+
+
+def _picture() -> Schema:
+    return _operation("picture", "The picture itself, upright, for those who cannot show the file it came in.",
+                      {200: {"description": "The picture without its alpha.", "content": _files(raw=False)}},
+                      (400, 404, 413), parameters=[
+                          _IMAGE, _query("format", {"enum": list(PICTURE_FORMATS)}, "png8 unless given"), _QUALITY])
+
+
 def _pixels(output: str, summary: str) -> Schema:
     headers = {f"X-{name}": {"description": "raw formats only", "schema": _COUNT}
                for name in ("Width", "Height", "Channels")}
-    body = {"type": "string", "contentMediaType": RAW}
     answer = {"description": "The pixels: raw ones row-major and little endian.", "headers": headers,
-              "content": {"image/png": {"schema": {"type": "string", "contentMediaType": "image/png"}},
-                          RAW: {"schema": body}}}
-    errors = (400, 404, 422, 429) if output in ("foreground", "cutout") else (400, 404)
+              "content": _files(raw=True)}
+    errors = (400, 404, 413, 422, 429) if output in ("foreground", "cutout", "composite") else (400, 404, 413, 422)
+    more = [] if output != "composite" else [_query("background", _TEXT, _BACKGROUND)]
     return _operation(output, summary, {200: answer}, errors, parameters=[
-        _MATTE, _query("format", {"enum": list(OUTPUTS[output])}, f"{OUTPUTS[output][0]} unless given")])
+        _MATTE, _query("format", {"enum": list(OUTPUTS[output])}, f"{OUTPUTS[output][0]} unless given"), _QUALITY,
+        *more])
+
+
+_BACKGROUND = "#rrggbb, a colour's name, or the id of a picture, which is scaled to cover; white unless given"
+
+
+def _one_call() -> Schema:
+    file = {"type": "string", "contentMediaType": "application/octet-stream"}
+    meanings = {
+        "box": "left, top, right, bottom in pixels: 120,40,560,700", "points": "x,y;x,y: 300,200;40,40",
+        "labels": "1,0: on the object or not, one for each point", "text": "words that name the object",
+        "prompt": "a Prompt as JSON, in the place of these four", "model": "a name of /v1/status",
+        "guidance": "auto, mask or alpha", "output": ", ".join(OUTPUTS) + "; cutout unless given",
+        "format": "as for that output; png8 unless given", "quality": "1..100, for webp and jpeg",
+        "background": f"for composite: {_BACKGROUND}",
+    }
+    fields = {name: {**_TEXT, "description": meanings[name]} for name in FIELDS}
+    form = _object({"image": {**file, "description": "a picture file; the field may be called `file` as well"},
+                    "mask": {**file, "description": "a picture file, a rough mask of the object"}, **fields},
+                   optional=("image", "mask", *FIELDS))
+    headers = {"X-Image": {"description": "the picture's id", "schema": _TEXT},
+               "X-Matte": {"description": "the matte's id", "schema": _TEXT},
+               "X-Score": {"schema": _TEXT}, "X-Empty": {"description": "true: nothing was found", "schema": _TEXT}}
+    return _operation(
+        "matte_at_once", "Picture and prompt in one form, a picture out. Closing the connection cancels it.",
+        {200: {"description": "The output.", "headers": headers, "content": _files(raw=True)}},
+        (400, 404, 408, 413, 415, 422, 429),
+        requestBody={"required": True, "content": {"multipart/form-data": {"schema": form}}})
 
 
 def document() -> Schema:
@@ -173,6 +220,7 @@ def document() -> Schema:
                 "get": _operation("image", "Whether a picture is kept.", image, (404,), parameters=[_IMAGE]),
                 "delete": _operation("forget_image", "Forget a picture and all of its mattes.", gone, (404,),
                                      parameters=[_IMAGE])},
+            "/v1/images/{image}/pixels": {"get": _picture()},
             "/v1/images/{image}/mattes": {"post": _mattes()},
             "/v1/mattes/{matte}": {"delete": _operation("forget_matte", "Forget a matte.", gone, (404,),
                                                         parameters=[_MATTE])},
@@ -180,6 +228,12 @@ def document() -> Schema:
             "/v1/mattes/{matte}/mask": {"get": _pixels("mask", "The mask it grew from, 0 or 255.")},
             "/v1/mattes/{matte}/foreground": {"get": _pixels("foreground", "Clean colours of the object, RGB.")},
             "/v1/mattes/{matte}/cutout": {"get": _pixels("cutout", "The object, RGBA with straight alpha.")},
+            "/v1/mattes/{matte}/composite": {"get": _pixels("composite", "The object on another background, RGB.")},
+            "/v1/matte": {"post": _one_call()},
+            "/v1/open": {"post": _operation(
+                "open", "An address of the page for a browser, which works once and needs no token.",
+                {201: _json(_object({"path": _TEXT, "seconds": {**_NUMBER, "description": "how long it works"}}),
+                            "The address, to be put after the service's own.")})},
             "/v1/shutdown": {"post": _operation("shutdown", "Stop the service.", {202: _json(
                 _object({"stopping": {"const": True}}), "It stops.")})},
         },

@@ -1,14 +1,15 @@
-"""Between HTTP bodies and values: pictures and prompts in, pixels out. Nothing in a request names a file or address."""
+"""Between HTTP bodies and values: prompts in, pixels out. Nothing in a request names a file or an address."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import json
 import math
+import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -16,96 +17,98 @@ import numpy as np
 
 from ..errors import PromptError
 from ..image import Image, encode_image, read_image
-from ..image_arrays import Array, quantise
+from ..image.arrays import Array, quantise
+from ..pipeline.prompting import as_mask
 from ..types import Prompt
 from .engine import Ask
+from .pictures import DTYPES, RAW, header_of
+from .problems import Malformed, TooLarge
 
 if TYPE_CHECKING:
     from .settings import Settings
 
-ENCODED = ("image/png", "image/jpeg", "image/webp", "image/tiff")
-RAW = "application/octet-stream"
-DTYPES: Mapping[str, np.dtype[Any]] = {"u8": np.dtype("u1"), "u16": np.dtype("<u2"), "f32": np.dtype("<f4")}
+Room = Callable[[int, str], AbstractContextManager[None]]
+"""Memory for work, while it goes on: see Cache.room."""
 
+_FILES = ("png8", "png16", "webp", "tiff8", "tiff16")
 OUTPUTS: Mapping[str, tuple[str, ...]] = {
-    "alpha": ("png8", "png16", "u8", "u16", "f32"),
-    "mask": ("png8", "u8"),
-    "foreground": ("png8", "png16", "u8", "f32"),
-    "cutout": ("png8", "png16", "u8", "f32"),
+    "alpha": (*_FILES, "u8", "u16", "f32"),
+    "mask": ("png8", "webp", "tiff8", "u8"),
+    "foreground": (*_FILES, "jpeg", "u8", "u16", "f32"),
+    "cutout": (*_FILES, "u8", "u16", "f32"),
+    "composite": (*_FILES, "jpeg", "u8", "u16", "f32"),
 }
 """What can be fetched of a matte, and in which formats; the first is the default."""
+PICTURE_FORMATS = ("png8", "webp", "jpeg")
+"""In which a picture itself can be fetched, for those who cannot show the file it came in."""
+LOSSY = ("webp", "jpeg")
+COLOURED = ("foreground", "cutout", "composite")
+"""Outputs for which clean colours are made, which is work for the queue."""
 
-
-class Malformed(Exception):
-    """A request that does not follow the protocol: 400."""
-
-
-class TooLarge(Exception):
-    """A request for more than the limits allow: 413."""
+_DEPTH = 16
+_VALUES = 1_000_000
+"""Of a JSON body: lists in lists, and values in it. A mask is one value."""
 
 
 @dataclass(frozen=True)
-class Layout:
-    """How raw pixels lie in a body: row-major, tightly packed, little endian."""
+class Form:
+    """How pixels are sent: a name of OUTPUTS, and for WebP and JPEG the quality 1..100 (None: WebP without loss)."""
 
-    width: int
-    height: int
-    channels: int
-    dtype: str
+    name: str
+    quality: int | None = None
 
     @property
-    def nbytes(self) -> int:
-        """Bytes of the body."""
-        return self.width * self.height * self.channels * DTYPES[self.dtype].itemsize
+    def bits(self) -> int:
+        """Of whole numbers in it."""
+        return 16 if self.name.endswith("16") else 8
 
 
-def layout_of(query: Mapping[str, str], limit: int) -> Layout:
-    """The layout that a query gives. Raises Malformed, and TooLarge for more than `limit` pixels."""
-    numbers = {}
-    for name in ("width", "height", "channels"):
-        text = query.get(name, "")
-        if not text.isascii() or not text.isdecimal() or not 1 <= len(text) <= 9 or int(text) < 1:
-            raise Malformed(f"raw pixels came with {name}={text[:40]!r}; expected a whole number above 0, as in "
-                            "?width=640&height=480&channels=3&dtype=u8")
-        numbers[name] = int(text)
-    layout = Layout(dtype=query.get("dtype", ""), **numbers)
-    if layout.channels not in (1, 3, 4):
-        raise Malformed(f"raw pixels came with channels={layout.channels}; expected 1 (gray), 3 (RGB) or 4 (RGBA)")
-    if layout.dtype not in DTYPES:
-        raise Malformed(f"raw pixels came with dtype={layout.dtype[:40]!r}; expected u8, u16 or f32")
-    if layout.width * layout.height > limit:
-        raise TooLarge(f"the picture has {layout.width} x {layout.height} pixels, more than this service's limit of "
-                       f"{limit / 1e6:.1f} megapixels; make it smaller, or start the service with more --memory")
-    return layout
+def form_of(query: Mapping[str, str], known: tuple[str, ...], what: str) -> Form:
+    """The format and quality that a query asks for. Raises Malformed."""
+    name = query.get("format", known[0])
+    if name not in known:
+        raise Malformed(f"format is {name[:40]!r}; {what} comes as {', '.join(known)}")
+    quality = query.get("quality")
+    if quality is None:
+        return Form(name)
+    if not re.fullmatch("[1-9][0-9]?|100", quality) or name not in LOSSY:
+        raise Malformed(f"quality is {quality[:40]!r} with format={name}; expected a whole number 1..100, for webp and "
+                        "jpeg")
+    return Form(name, int(quality))
 
 
-def content_id(body: bytes | bytearray, layout: Layout | None) -> str:
-    """The id of a picture: sha256 of its file, or of a line with its layout (`640x480x3 u8` and a newline) and its
-    pixels."""
-    digest = hashlib.sha256()
-    if layout is not None:
-        digest.update(f"{layout.width}x{layout.height}x{layout.channels} {layout.dtype}\n".encode())
-    digest.update(body)
-    return digest.hexdigest()
+def colour_of(text: str) -> tuple[int, int, int]:
+    """A background: #rrggbb, with or without #, or a colour's name. Raises Malformed."""
+    from PIL import ImageColor
+
+    try:
+        return ImageColor.getrgb("#" + text if re.fullmatch("[0-9a-fA-F]{6}|[0-9a-fA-F]{3}", text) else text)[:3]
+    except ValueError:
+        raise Malformed(f"background is {text[:80]!r}; expected #rrggbb, a colour's name, or a picture's id") from None
 
 
-def read_picture(body: bytes | bytearray, layout: Layout | None, limit: int) -> Image:
-    """The picture in a body. Raises Malformed for a wrong length, TooManyPixelsError and ImageError."""
-    if layout is None:
-        return read_image(bytes(body), max_pixels=limit)
-    if len(body) != layout.nbytes:
-        raise Malformed(f"{layout.width} x {layout.height} pixels of {layout.channels} channels in {layout.dtype} are "
-                        f"{layout.nbytes} bytes; the body has {len(body)}")
-    pixels = np.frombuffer(body, DTYPES[layout.dtype]).reshape(layout.height, layout.width, layout.channels)
-    return read_image(pixels)
-
-
-def read_ask(body: bytes | bytearray, image: Image, settings: Settings) -> Ask:
-    """The request for mattes in a JSON body. Raises Malformed, TooLarge, and PromptError for prompts without sense."""
+def read_json(body: bytes) -> Any:
+    """The value of a JSON body. Raises Malformed for what is none, and for one that is made to cost time or memory."""
+    if sum(body.count(sign) for sign in (b",", b"[", b"{")) > _VALUES:
+        raise Malformed(f"the JSON holds more than {_VALUES} values; expected prompts, with masks as one text each")
     try:
         content = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise Malformed(f"the body is no JSON: {str(error)[:200]}") from None
+    level, depth = [content], 0
+    while level:
+        if depth > _DEPTH:
+            raise Malformed(f"the JSON has lists or objects in each other more than {_DEPTH} deep; expected "
+                            '{"prompts": [{"box": [x0, y0, x1, y1]}]}')
+        level = [item for value in level if isinstance(value, (list, dict))
+                 for item in (value.values() if isinstance(value, dict) else value)]
+        depth += 1
+    return content
+
+
+def read_ask(body: bytes, image: Image, settings: Settings, room: Room) -> Ask:
+    """The request for mattes in a JSON body. Raises Malformed, TooLarge, and PromptError for prompts without sense."""
+    content = read_json(body)
     if not isinstance(content, dict):
         raise Malformed('the body is no JSON object; expected {"prompts": [{"box": [x0, y0, x1, y1]}]}')
     unknown = sorted(set(content) - {"prompts", "model", "guidance", "all_matches"})
@@ -118,21 +121,27 @@ def read_ask(body: bytes | bytearray, image: Image, settings: Settings) -> Ask:
         raise Malformed('prompts is missing or no list; expected [{"box": [x0, y0, x1, y1]}, …]')
     if model is not None and not isinstance(model, str):
         raise Malformed("model is no text; expected a name of /v1/status")
-    if guidance not in ("auto", "mask", "alpha"):
-        raise Malformed(f"guidance is {str(guidance)[:40]!r}; expected auto, mask or alpha")
     if not isinstance(everything, bool):
         raise Malformed("all_matches is neither true nor false")
     most = settings.mattes(image.width * image.height)
     if len(prompts) > most:
         raise TooLarge(f"{len(prompts)} prompts at once on a picture of {image.width} x {image.height} pixels are more "
                        f"than {most}, this service's limit for it; ask for fewer at a time")
-    asked = [_prompt(item, image) for item in prompts]
+    asked = [prompt_of(item, image, room) for item in prompts]
     if everything and any(prompt.text is None for prompt in asked):
         raise PromptError("all_matches needs words in every prompt: {\"text\": \"dogs\"}")
-    return Ask(asked, model, cast('Literal["auto", "mask", "alpha"]', guidance), everything)
+    return Ask(asked, model, guidance_of(guidance), everything)
 
 
-def _prompt(item: Any, image: Image) -> Prompt:
+def guidance_of(value: Any) -> Literal["auto", "mask", "alpha"]:
+    """Check what the matte is to grow from. Raises Malformed."""
+    if value not in ("auto", "mask", "alpha"):
+        raise Malformed(f"guidance is {str(value)[:40]!r}; expected auto, mask or alpha")
+    return cast('Literal["auto", "mask", "alpha"]', value)
+
+
+def prompt_of(item: Any, image: Image, room: Room) -> Prompt:
+    """One prompt of a request. Raises Malformed, and PromptError for one without sense."""
     if not isinstance(item, dict):
         raise Malformed('a prompt is no JSON object; expected {"box": [x0, y0, x1, y1]}, or points, mask, text')
     fields = {name: value for name, value in item.items() if value is not None}
@@ -140,7 +149,7 @@ def _prompt(item: Any, image: Image) -> Prompt:
         if not _plain(fields.get(name, [])):
             raise Malformed(f"{name} holds something that is no number")
     if "mask" in fields:
-        fields["mask"] = _mask(fields["mask"], image)
+        fields["mask"] = _mask(fields["mask"], image, room)
     return Prompt.of(fields)
 
 
@@ -151,28 +160,40 @@ def _plain(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _mask(value: Any, image: Image) -> Array:
-    """A mask H×W of the picture's size, uint8. Raises Malformed, PromptError and ImageError."""
+def _mask(value: Any, image: Image, room: Room) -> Array:
+    """A mask H×W of the picture's size. Raises Malformed, PromptError and ImageError."""
     if not isinstance(value, dict):
         raise Malformed('the mask is no JSON object; expected {"png": "base64"} or {"width", "height", "deflate"}')
     if set(value) == {"png"}:
-        picture = read_image(_base64(value["png"]), max_pixels=max(4 * image.width * image.height, 1 << 20))
-        return picture.rgb8()[..., 0]
+        return mask_of(_base64(value["png"]), image, room)
     if set(value) != {"width", "height", "deflate"}:
         raise Malformed('the mask has other fields than {"png"} or {"width", "height", "deflate"}')
     if (value["width"], value["height"]) != (image.width, image.height):
         raise PromptError(f"the mask is {value['width']!s:.20} x {value['height']!s:.20} pixels, the picture "
                           f"{image.width} x {image.height}; expected a mask of the picture's size")
-    wanted = image.width * image.height
+    expected = image.width * image.height
     unpacker = zlib.decompressobj()
     try:
-        pixels = unpacker.decompress(_base64(value["deflate"]), wanted + 1)
+        pixels = unpacker.decompress(_base64(value["deflate"]), expected + 1)
     except zlib.error as error:
         raise Malformed(f"the mask's deflate cannot be unpacked: {error}") from None
-    if len(pixels) != wanted:
-        raise Malformed(f"the mask's deflate holds {'more' if len(pixels) > wanted else len(pixels)} bytes; expected "
-                        f"{wanted}, one for each pixel")
+    if len(pixels) != expected:
+        raise Malformed(f"the mask's deflate holds {'more' if len(pixels) > expected else len(pixels)} bytes; expected "
+                        f"{expected}, one for each pixel")
     return np.frombuffer(pixels, np.uint8).reshape(image.height, image.width)
+
+
+def mask_of(data: bytes, image: Image, room: Room) -> Array:
+    """A picture file as a mask, read as the command line reads it: through its alpha where it has some.
+
+    Raises PromptError, ImageError, and what `room` raises.
+    """
+    header = header_of(data)
+    if header is not None and {header.width, header.height} != {image.width, image.height}:  # it may lie on its side
+        raise PromptError(f"the mask is {header.width} x {header.height} pixels, the picture {image.width} x "
+                          f"{image.height}; expected a mask of the picture's size")
+    with room(header.peak if header is not None else 0, f"reading the mask of {header}"):
+        return as_mask(read_image(data, max_pixels=max(4 * image.width * image.height, 1 << 20)))
 
 
 def _base64(text: Any) -> bytes:
@@ -182,22 +203,30 @@ def _base64(text: Any) -> bytes:
         raise Malformed("the mask's pixels are no base64") from None
 
 
-def encode_pixels(pixels: Array, form: str) -> tuple[Array | bytes, dict[str, str]]:
-    """Pixels H×W(×C), floats 0..1 or bool, in a format -> (body, its headers)."""
-    if form in ("png8", "png16"):
-        return encode_image(pixels, "png", bits=int(form[3:])), {"Content-Type": "image/png"}
+def encoding_bytes(pixels: int, form: Form) -> int:
+    """Bytes that an answer of so many pixels takes at most while it is made and sent: its numbers with four channels, a
+    copy of them in the encoder, and the file, which noise makes as long as the numbers."""
+    return pixels * (16 if form.name == "f32" else 24 if form.bits == 16 else 12)
+
+
+def encode_pixels(pixels: Array, form: Form) -> tuple[Array | bytes, dict[str, str]]:
+    """Pixels H×W(×C), floats 0..1, whole numbers or bool, in a format -> (body, its headers)."""
+    kind = re.match("png|webp|tiff|jpeg", form.name)
+    if kind is not None:
+        name = cast('Literal["png", "webp", "tiff", "jpeg"]', kind[0])
+        return (encode_image(pixels, name, bits=form.bits, quality=form.quality),
+                {"Content-Type": f"image/{name}"})
     height, width = pixels.shape[:2]
-    if form == "f32":
+    if form.name == "f32":
         raw = np.ascontiguousarray(pixels, DTYPES["f32"])
     else:
-        raw = quantise(pixels, int(form[1:])).astype(DTYPES[form], copy=False)
+        raw = quantise(pixels, form.bits).astype(DTYPES[form.name], copy=False)
     return raw, {"Content-Type": RAW, "X-Width": str(width), "X-Height": str(height),
                  "X-Channels": str(math.prod(pixels.shape[2:]))}
 
 
-def with_alpha(colours: Array, alpha: Array, form: str) -> Array:
+def with_alpha(colours: Array, alpha: Array, form: Form) -> Array:
     """H×W×3 and H×W -> H×W×4, in the numbers that the format holds."""
-    if form == "f32":
+    if form.name == "f32":
         return np.dstack([colours, alpha])
-    bits = 16 if form == "png16" else 8
-    return np.dstack([quantise(colours, bits), quantise(alpha, bits)])
+    return np.dstack([quantise(colours, form.bits), quantise(alpha, form.bits)])

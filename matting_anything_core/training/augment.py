@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-import cv2
 import numpy as np
+
+from ..opencv import cv2
 
 Array: TypeAlias = np.ndarray[Any, Any]
 """float32 unless a docstring says otherwise."""

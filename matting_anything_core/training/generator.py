@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import cv2
 import numpy as np
 
+from ..opencv import cv2
 from .augment import Array, Rng, blur, chance, jitter_colour, motion_blur, random_crop
 
 SIDE = 320

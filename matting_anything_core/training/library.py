@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import cv2
 import numpy as np
 
 from ..errors import MattingError
+from ..opencv import cv2
 from .augment import Array, Rng
 from .layouts import Record, list_records
 from .recipe import Source

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ..opencv import cv2
 from .augment import Array, Rng, bounds, chance
 from .library import Library
 from .prompting import jittered_box

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 from ..geometry import Fit
 from ..networks.m2m import Alphas, MaskToMatte
 from ..networks.sam import Sam
-from ..prompting import ended_at_box
-from ..snap import snapped
+from ..pipeline.mask_refinement import refine_mask
+from ..pipeline.prompting import clip_to_box
 from ..types import Box, Prompt
 from .encoder_task import normalised
 from .losses import matte_losses
@@ -135,4 +135,4 @@ def _mended(logits: Tensor, box: Box, rgb: Tensor, size: tuple[int, int]) -> Ten
     height, width = size
     fit = Fit(height, width, rgb.shape[-1])
     colours = rgb[:, :height, :width].permute(1, 2, 0).cpu().numpy()
-    return snapped(ended_at_box(logits, Prompt(box=box), fit), colours, fit, whole=True)
+    return refine_mask(clip_to_box(logits, Prompt(box=box), fit), colours, fit, whole=True)

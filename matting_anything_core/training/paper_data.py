@@ -3,12 +3,12 @@ pictures with their mattes; cropped about the unknown region and resized to the 
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..errors import MattingError
+from ..opencv import cv2
 from .augment import Array, Rng, chance
 from .library import Library, Photo, Pool
 from .matte_data import Example, matte_sample

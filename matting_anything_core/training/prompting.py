@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
+from ..opencv import cv2
 from .augment import Array, Rng, bounds, chance
 
 POINTS = 3

@@ -13,11 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import torch
 from torch import Tensor
 
 from ..errors import MattingError
+from ..opencv import cv2
 from .checkpoint import load_if_there
 from .clicks_data import make_features
 from .clicks_task import ClicksTask

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -16,8 +15,9 @@ from torch.nn import functional as F
 from ..geometry import Fit, fit_picture
 from ..networks.m2m import MaskToMatte
 from ..networks.sam import Sam
-from ..prompting import ended_at_box
-from ..snap import snapped
+from ..opencv import cv2
+from ..pipeline.mask_refinement import refine_mask
+from ..pipeline.prompting import clip_to_box
 from ..types import Prompt
 from .augment import Array, Rng, blur, chance, placed, random_crop
 from .layouts import Record, list_records
@@ -126,8 +126,8 @@ def predict(sam: Sam, m2m: MaskToMatte | None, item: Item, matte_square: int, *,
     if snap:
         fit = Fit(item.alpha.shape[0], item.alpha.shape[1], sam.square)
         x0, y0, x1, y1 = box.tolist()
-        ended = ended_at_box(low[0].cpu(), Prompt(box=(x0, y0, x1, y1)), fit)
-        low = snapped(ended, fit_picture(item.rgb, fit), fit, whole=True)[None].to(device)
+        ended = clip_to_box(low[0].cpu(), Prompt(box=(x0, y0, x1, y1)), fit)
+        low = refine_mask(ended, fit_picture(item.rgb, fit), fit, whole=True)[None].to(device)
     full = F.interpolate(low, (sam.square, sam.square), mode="bilinear", align_corners=False).cpu()
     shape = item.alpha.shape[0], item.alpha.shape[1]
     mask = to_picture(full, h, w, shape) > 0
@@ -144,7 +144,7 @@ def predict(sam: Sam, m2m: MaskToMatte | None, item: Item, matte_square: int, *,
 
 def merged(mask: Bytes, os8: Array, os4: Array, os1: Array) -> Array:
     """Section 3.3's refinement in its two-sided form, by the core's own functions."""
-    from ..refine import merge
+    from ..pipeline.merging import merge
 
     tensors = [torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))[None, None] for x in (mask, os8, os4, os1)]
     result: Array = merge(tensors[0] > 0.5, *tensors[1:], guidance="mask", sides="two",

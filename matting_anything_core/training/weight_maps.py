@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..networks.m2m import Alphas
-from ..refine import HIGH, LOW, dilate
+from ..pipeline.merging import HIGH, LOW, dilate
 
 Schedule: TypeAlias = Literal["paper", "reference", "predicted", "ones"]
 Maps: TypeAlias = tuple[Tensor | None, Tensor | None, Tensor | None]

@@ -1,12 +1,18 @@
 """One file of weights in, its tensors and metadata out; everything that is not one is refused by name.
 
 Files come from the network and from strangers. So: the kind is told from the content, never from the suffix;
-safetensors are mapped, not parsed by us; pickles go through torch's restricted unpickler only (weights_only), which
+safetensors are parsed by their own library; pickles go through torch's restricted unpickler only (weights_only), which
 refuses everything that would run code. Whatever goes wrong ends in a WeightsError that says what to do.
+
+Files of up to WHOLE bytes are read: whoever overwrites or truncates one later does no harm to who uses it. Larger ones
+are mapped, so that processes share one copy and nothing is read twice; a mapped file that is truncated in place ends
+the processes that use it (SIGBUS), so replace such a file by renaming a new one over it, as this library's own writers
+and downloads do. A mapped file that is replaced stays as it was for who has it open.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import warnings
@@ -17,9 +23,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import WeightsError
+from ..memory import in_words, is_out_of_memory, memory_errors
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+WHOLE = 512 << 20
+"""Files of at most so many bytes are read into memory (lite, ViT-B); larger ones are mapped (ViT-L, ViT-H)."""
 
 Kind = Literal["safetensors", "torch zip", "torch legacy"]
 
@@ -45,7 +55,7 @@ _FOREIGN: tuple[tuple[bytes, str], ...] = (
 
 @dataclass(frozen=True, eq=False)
 class RawFile:
-    """What stands in a file: named tensors, mapped from the disk where that is possible, and text metadata."""
+    """What stands in a file: named tensors, mapped from the disk when it is large, and text metadata."""
 
     path: Path
     tensors: dict[str, Tensor]
@@ -114,39 +124,64 @@ def _check_torch_zip(path: Path) -> None:
 
 
 def read_file(path: str | os.PathLike[str]) -> RawFile:
-    """Read tensors by name and metadata from a .safetensors or .pth/.pt file; memory-mapped, on the CPU.
+    """Read tensors by name and metadata from a .safetensors or .pth/.pt file, on the CPU; large ones are mapped.
 
     A checkpoint's `state_dict` is taken out of what lies around it (optimiser state, step counters). Names are left
-    as they are. Raises WeightsError, which names the file, what is wrong with it and what to do.
+    as they are.
+
+    Raises
+    ------
+    WeightsError
+        Names the file, what is wrong with it and what to do.
+    DeviceError
+        When memory does not suffice for it.
     """
     path = Path(path)
     kind = kind_of(path)
-    tensors, metadata = _read_safetensors(path) if kind == "safetensors" else (_read_torch(path, kind), {})
+    size = check_regular(path)
+    with memory_errors(f"opening {path} ({in_words(size)})", least=size,
+                       advice="close other programs, or use a smaller model (lite, vit_b)"):
+        if kind == "safetensors":
+            tensors, metadata = _read_safetensors(path, size)
+        else:
+            tensors, metadata = _read_torch(path, kind, size), {}
     if not tensors:
         raise WeightsError(f"{path} holds no tensors; {_AGAIN}")
     return RawFile(path, {name: _plain(path, name, tensor) for name, tensor in tensors.items()}, metadata)
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    from safetensors import safe_open
+def _read_safetensors(path: Path, size: int) -> tuple[dict[str, Tensor], dict[str, str]]:
+    import safetensors
+    import safetensors.torch
 
     try:
-        with safe_open(str(path), framework="pt", device="cpu") as file:
-            metadata = dict(file.metadata() or {})
-            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 - no mapping
+        if size > WHOLE:
+            with safetensors.safe_open(str(path), framework="pt", device="cpu") as file:
+                metadata = dict(file.metadata() or {})
+                return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 - no mapping
+        data = path.read_bytes()
+        tensors = safetensors.torch.load(data)
+        # The header is sound, or `load` would have refused it; only its texts are not handed out.
+        header = json.loads(data[8:8 + int.from_bytes(data[:8], "little")])
+        return tensors, dict(header.get("__metadata__") or {})
     except Exception as error:  # the parser's own error types, OSError, or torch's for odd dtypes
+        if is_out_of_memory(error):
+            raise
         raise WeightsError(f"{path} is no intact safetensors file ({_first_line(error)}): truncated or tampered with; "
                            f"{_AGAIN}") from error
 
 
-def _read_torch(path: Path, kind: Kind) -> dict[str, Tensor]:
+def _read_torch(path: Path, kind: Kind, size: int) -> dict[str, Tensor]:
     import torch
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's hints on other ways of loading say nothing about this file
-            loaded: object = torch.load(str(path), map_location="cpu", weights_only=True, mmap=kind == "torch zip")
+            loaded: object = torch.load(str(path), map_location="cpu", weights_only=True,
+                                        mmap=kind == "torch zip" and size > WHOLE)
     except Exception as error:  # a hostile pickle can raise anything; all of it means the same to the caller
+        if is_out_of_memory(error):
+            raise
         if "weights_only" in str(error) or "Unsupported" in str(error):
             raise WeightsError(f"{path} holds Python objects besides tensors ({_culprit(error)}); they could run code "
                                "and are refused. Ask its maker for the bare state_dict, or for safetensors, or take a "

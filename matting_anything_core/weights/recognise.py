@@ -13,21 +13,11 @@ from typing import TYPE_CHECKING
 
 from ..errors import WeightsError
 from .files import RawFile
+from .metadata import check_metadata, pixels
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-SMALL = 16_384
-"""Tensors of at most so many values (biases, norms, tokens) are looked through for NaN whenever a file is opened, which
-torch does without starting its threads; all are by `verify` and `convert`."""
-
-_VITS: Mapping[tuple[int, int], str] = {
-    (768, 12): "vit_b",
-    (1024, 24): "vit_l",
-    (1280, 32): "vit_h",
-    (32, 3): "vit_tiny_test",
-}
-"""Architecture by the width and the number of blocks of the image encoder."""
 
 _HARMLESS = ("pixel_mean", "pixel_std")
 """Constants that some exports of SAM store along; here they belong to the architecture."""
@@ -50,8 +40,9 @@ def recognise(raw: RawFile) -> Parts:
     """Sort the tensors of a file into SAM's and Mask-to-Matte's, and check that they are those of the networks.
 
     Raises WeightsError, naming the file, when it is neither, when tensors are missing, unexpected or of another
-    shape, and when small tensors hold NaN or infinite values.
+    shape or kind, when they hold NaN or infinite values, and when the metadata says what cannot be.
     """
+    check_metadata(raw.path, raw.metadata)
     sam, m2m = _split(raw)
     claimed = raw.metadata.get("architecture")
     architecture = claimed or None
@@ -65,29 +56,22 @@ def recognise(raw: RawFile) -> Parts:
         _check(raw, f"SAM ({found})", _sam(raw, found, square), sam)
     if m2m:
         _check(raw, "Mask-to-Matte", _m2m(), m2m)
-    check_finite(raw, {**sam, **m2m}, largest=SMALL)
+    check_finite(raw, sam)
+    check_finite(raw, m2m)
     return Parts(raw, architecture, square, sam, m2m)
 
 
-def check_finite(raw: RawFile, tensors: Mapping[str, Tensor], *, largest: int | None = None) -> None:
-    """Raise WeightsError when a tensor (of at most `largest` values) holds NaN or infinite values."""
+def check_finite(raw: RawFile, tensors: Mapping[str, Tensor]) -> None:
+    """Raise WeightsError when a tensor holds NaN or infinite values, which would make every alpha NaN."""
     import torch
 
     for name, tensor in tensors.items():
-        if tensor.is_floating_point() and (largest is None or tensor.numel() <= largest) \
+        # A sum is finite only when all values are, and takes a tenth of the time; a sum that is too large proves
+        # nothing, so what is not finite is looked at value by value.
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor.sum(dtype=torch.float32))) \
                 and not bool(torch.isfinite(tensor).all()):
             raise WeightsError(f"{raw.path} holds NaN or infinite values in {name}: the file is damaged or its "
                                "training failed; get it again")
-
-
-def metadata_number(raw: RawFile, key: str) -> int | None:
-    """A positive whole number in a file's metadata, None when it has none. Raises WeightsError for other texts."""
-    text = raw.metadata.get(key)
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and 0 < len(text) < 6 and int(text) > 0):
-        raise WeightsError(f"{raw.path} says {key} = {text[:40]!r} in its metadata; expected a number of pixels")
-    return int(text)
 
 
 def _split(raw: RawFile) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -117,25 +101,27 @@ def _split(raw: RawFile) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 
 
 def _architecture(raw: RawFile, sam: Mapping[str, Tensor]) -> str:
-    if "image_encoder.lat.0.weight" in sam:
-        return "lite"
-    patches = sam.get("image_encoder.patch_embed.proj.weight")
-    width = patches.shape[0] if patches is not None and patches.ndim == 4 else 0
-    blocks = {name.split(".")[2] for name in sam if name.startswith("image_encoder.blocks.")}
-    found = _VITS.get((width, len(blocks)))
+    from ..networks.backbones import BACKBONES, recognised
+
+    found = recognised({name: tuple(tensor.shape) for name, tensor in sam.items()})
     if found is None:
+        patches = sam.get("image_encoder.patch_embed.proj.weight")
+        width = patches.shape[0] if patches is not None and patches.ndim == 4 else 0
+        blocks = {name.split(".")[2] for name in sam if name.startswith("image_encoder.blocks.")}
         seen = f"an image encoder of width {width} with {len(blocks)} blocks" if width else "an unknown image encoder"
-        raise WeightsError(f"{raw.path} holds {seen}; known are SAM ViT-B, ViT-L, ViT-H (the first generation: not "
-                           "SAM 2, MobileSAM or others) and lite")
-    return found
+        raise WeightsError(f"{raw.path} holds {seen}; known are {', '.join(BACKBONES)} (the first generation of SAM: "
+                           "not SAM 2 or others)")
+    return found.name
 
 
 def _square(raw: RawFile, architecture: str, sam: Mapping[str, Tensor]) -> int:
-    claimed = metadata_number(raw, "square")
-    if architecture == "lite":
-        from ..networks.sam import LITE_SQUARE
+    from ..networks.backbones import backbone_of
 
-        return claimed or LITE_SQUARE
+    claimed = pixels(raw.path, raw.metadata, "square")
+
+    backbone = backbone_of(architecture)
+    if backbone.any_size:
+        return claimed or backbone.input_size
     positions = sam.get("image_encoder.pos_embed")
     if positions is None or positions.ndim != 4 or not 0 < positions.shape[1] <= 1024:
         raise WeightsError(f"{raw.path} lacks SAM's position embedding (or it has another shape); get it again")

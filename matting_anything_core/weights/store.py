@@ -19,7 +19,8 @@ from . import catalogue
 from .catalogue import WeightFile
 from .convert import check_pair
 from .files import read_file
-from .recognise import Parts, metadata_number, recognise
+from .metadata import check_room, pixels
+from .recognise import Parts, recognise
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,11 +30,11 @@ Source = str | os.PathLike[str]
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A complete model as it lies on the disk: tensors are mapped from the file and keep its type (float16 …).
+    """A complete model as it lies on the disk: tensors keep the file's type (float16 …); large files are mapped.
 
     architecture: vit_b, vit_l, vit_h or lite. square: side in pixels of the picture SAM's encoder takes;
     matte_square: of the one Mask-to-Matte takes. sam, m2m: tensors by published name, checked for names, shapes and
-    finite small values. metadata: texts from the files, and under `file` (and `m2m_file`) where they were read from.
+    finite values. metadata: texts from the files, and under `file` (and `m2m_file`) where they were read from.
     """
 
     architecture: str
@@ -107,13 +108,13 @@ def open_checkpoint(
     m2m: Source | None = None,
     folders: Sequence[Source] = (),
 ) -> Checkpoint:
-    """Open a model: tensors mapped from the disk, recognised and checked; nothing is downloaded.
+    """Open a model: its tensors, recognised and checked; nothing is downloaded.
 
     name_or_path: lite, vit_b, vit_l, vit_h, the name of a file in the weights folder, or the path of a
     .safetensors/.pth file. sam, m2m: a name or path whose SAM or Mask-to-Matte is taken instead; with both,
     name_or_path may be None. folders: further folders to look for names in.
     Raises WeightsError: not installed, not a file of weights, damaged, of another network, or parts that do not
-    belong together.
+    belong together. Raises DeviceError when memory does not suffice for it.
     """
     opened: dict[Path, Parts] = {}
     sam_part = _part("sam", name_or_path if sam is None else sam, folders, opened)
@@ -121,14 +122,25 @@ def open_checkpoint(
     check_pair(sam_part, m2m_part)
     assert sam_part.architecture is not None
     assert sam_part.square is not None
+    matte_square = _matte_square(sam_part, m2m_part)
+    check_room(sam_part.raw.path, sam_part.square, "square")
+    check_room(m2m_part.raw.path, matte_square, "matte_square")
     return Checkpoint(
         architecture=sam_part.architecture,
         square=sam_part.square,
-        matte_square=_matte_square(sam_part, m2m_part),
+        matte_square=matte_square,
         sam=sam_part.sam,
         m2m=m2m_part.m2m,
         metadata=_metadata(sam_part, m2m_part),
     )
+
+
+def files_behind(name_or_path: Source, folders: Sequence[Source] = ()) -> list[Path]:
+    """The files that `open_checkpoint` would read for this name or path, absolute; a path need not exist.
+
+    Raises WeightsError for an unknown name and for what is not installed.
+    """
+    return [path.absolute() for path in _paths(name_or_path, folders)]
 
 
 def open_sam(name_or_path: Source, *, folders: Sequence[Source] = ()) -> Parts:
@@ -190,7 +202,8 @@ def _matte_square(sam: Parts, m2m: Parts) -> int:
     that for lite, whose encoder sees little."""
     assert sam.square is not None
     usual = 2 * sam.square if sam.architecture == "lite" else sam.square
-    claimed = metadata_number(m2m.raw, "matte_square") or metadata_number(sam.raw, "matte_square") or usual
+    claimed = pixels(m2m.raw.path, m2m.raw.metadata, "matte_square") \
+        or pixels(sam.raw.path, sam.raw.metadata, "matte_square") or usual
     if claimed % 16:
         raise WeightsError(f"{m2m.raw.path} says matte_square = {claimed}; expected a multiple of 16")
     return claimed

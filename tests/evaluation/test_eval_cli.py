@@ -103,6 +103,6 @@ def test_words_that_the_data_does_not_have(tmp_path, data, capsys):
 def test_words_need_their_extra_or_weights(tmp_path, data, capsys):
     (data / "texts.json").write_text(json.dumps({"0": "a disc", "1": "a disc", "2": "a disc"}))
     assert main(["evaluate", "folder", "--data", str(data), "--output", str(tmp_path / "out"), "--device", "cpu",
-                 "--prompt", "text"]) == 2
+                 "--prompt", "text"]) in (4, 6)
     error = capsys.readouterr().err  # without transformers the extra is named, with it the command for the weights
     assert "[text]" in error or "weights fetch grounding-dino-tiny" in error

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from matting_anything_core import MissingExtraError
 from matting_anything_core.evaluation.data import DataError, read_benchmark
 from matting_anything_core.evaluation.journal import Journal
 from matting_anything_core.evaluation.page import as_html
@@ -265,3 +266,12 @@ def test_a_run_in_which_nothing_worked_still_reports(tmp_path, make_set):
     assert report.pictures == ()
     assert "No picture could be evaluated" in as_html(report)
     assert "Left out (1)" in as_markdown(report)
+
+
+def test_a_run_that_will_match_instances_needs_scipy_from_the_start(tmp_path, make_set, monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    dataset = make_set(tmp_path / "set", count=1)
+    with pytest.raises(MissingExtraError, match="SciPy"):
+        run(dataset, tmp_path / "out", instances=True)
+    assert not (tmp_path / "out").exists()
+    assert run(dataset, tmp_path / "out").records["grabcut"]

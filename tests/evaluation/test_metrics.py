@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from matting_anything_core import MissingExtraError
 from matting_anything_core.evaluation import metrics
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -270,6 +272,12 @@ def test_the_assignment_is_the_best_of_all(rows, columns, seed, coarse):
     best = max(sum(small[row, column] for row, column in enumerate(order))
                for order in itertools.permutations(range(large), small.shape[0]))
     assert sum(gain[pair] for pair in pairs) == pytest.approx(best, abs=1e-9)
+
+
+def test_instances_need_their_extra_and_say_so(monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    with pytest.raises(MissingExtraError, match=r"matting-anything-core\[evaluate\].*--no-instances"):
+        metrics.match_instances([disc(20)], [disc(20)])
 
 
 def disc(x, radius=8, shape=(40, 90)):

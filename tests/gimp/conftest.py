@@ -1,14 +1,23 @@
-"""The plug-in's modules that know nothing of GIMP, with a runtime folder of their own and the real service."""
+"""The plug-in's modules that know nothing of GIMP, as they are installed, with a runtime folder of their own and the
+real service."""
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-PLUGIN = Path(__file__).resolve().parents[2] / "gimp_plugin" / "matte_selection"
+from matting_anything_core.install.gimp import put_plugin
+
+PLUGIN = Path(tempfile.mkdtemp()) / "matte_selection"
+"""With its copy of the service's client, which a checkout has not."""
+put_plugin(PLUGIN)
+atexit.register(shutil.rmtree, PLUGIN.parent)
 sys.path.insert(0, str(PLUGIN))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import client
 import places
 import pytest
 import service
@@ -39,7 +40,7 @@ def test_flatpak_without_the_command_names_both_remedies(flatpak: Path) -> None:
 
 def test_flatpak_with_the_permission_starts_the_service_outside(flatpak: Path, tmp_path: Path) -> None:
     command(flatpak, "flatpak-spawn", f'echo "$1" > {tmp_path}/asked; shift; exec "$@"')
-    assert service.find(lambda: None).status["protocol"] == service.PROTOCOL
+    assert service.find(lambda: None).status["protocol"] == client.PROTOCOL
     assert (tmp_path / "asked").read_text() == "--host\n"
 
 

@@ -13,11 +13,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import launch
+import client
 import numpy as np
 import pytest
 import service
-from problem import Problem
+from client import ClientError
 
 from matting_anything_core import matte, read_image
 from matting_anything_core.assets import DEMO_BOX, demo_picture
@@ -37,15 +37,15 @@ def picture() -> np.ndarray:
     return read_image(demo_picture()).rgb
 
 
-def send(running: service.Service, picture: np.ndarray) -> str:
+def send(running: client.Service, picture: np.ndarray) -> str:
     height, width, channels = picture.shape
-    return running.upload([part.tobytes() for part in np.array_split(picture, 5)], width, height, channels, "u8")
+    return running.upload_pixels([part.tobytes() for part in np.array_split(picture, 5)], width, height, channels, "u8")
 
 
-def alpha(running: service.Service, picture: np.ndarray) -> np.ndarray:
+def alpha(running: client.Service, picture: np.ndarray) -> np.ndarray:
     height, width, _ = picture.shape
-    name = running.matte(send(running, picture), BOX, "lite", lambda event: None)
-    data = b"".join(running.fetch(name, "alpha", "u16", (width, height, 1), nothing))
+    name = running.matte(send(running, picture), BOX, model="lite")["matte"]
+    data = b"".join(running.rows(name, "alpha", "u16", (width, height, 1), nothing))
     running.forget(name)
     running.forget(name)  # what is forgotten already is no problem
     return np.frombuffer(data, "<u2").reshape(height, width) / 65535
@@ -59,7 +59,7 @@ def alive(process: int) -> bool:
     return Path(f"/proc/{process}/stat").read_text().split()[2] != "Z" if sys.platform == "linux" else True
 
 
-def kill(running: service.Service) -> None:
+def kill(running: client.Service) -> None:
     process = running.status["pid"]
     os.kill(process, signal.SIGKILL)
     for _ in range(200):
@@ -74,9 +74,9 @@ def test_it_is_started_once_and_mattes_as_the_library_does(runtime: Path, pictur
     first = service.find(nothing)
     assert service.find(nothing).status["pid"] == first.status["pid"]
     events: list[dict] = []
-    name = first.matte(send(first, picture), BOX, "lite", events.append)
+    name = first.matte(send(first, picture), BOX, events.append, model="lite")["matte"]
     assert {"encode", "matte"} <= {event.get("stage") for event in events}
-    data = b"".join(first.fetch(name, "cutout", "u8", (512, 512, 4), nothing))
+    data = b"".join(first.rows(name, "cutout", "u8", (512, 512, 4), nothing))
     wanted = matte(picture, DEMO_BOX)
     cutout = np.frombuffer(data, np.uint8).reshape(512, 512, 4)
     assert np.abs(cutout[..., 3] / 255 - wanted.alpha).max() <= 1 / 255
@@ -98,20 +98,20 @@ def test_killed_before_and_after_a_job_it_is_started_anew(picture: np.ndarray) -
 def test_killed_during_a_job_it_is_told_with_the_remedy(picture: np.ndarray) -> None:
     running = service.find(nothing)
     image = send(running, picture)
-    with pytest.raises(Problem, match=r"ended in the middle of its work.*Try again.*server\.log"):
-        running.matte(image, BOX, "lite", lambda event: kill(running) if alive(running.status["pid"]) else None)
-    with pytest.raises(Problem, match="Try again"):
+    with pytest.raises(ClientError, match=r"ended in the middle of its work.*Try again.*server\.log"):
+        running.matte(image, BOX, lambda event: kill(running) if alive(running.status["pid"]) else None)
+    with pytest.raises(ClientError, match="Try again"):
         send(running, picture)
 
 
 def test_killed_while_the_matte_is_fetched(picture: np.ndarray) -> None:
     running = service.find(nothing)
     large = np.tile(picture, (8, 8, 1))  # more than the sockets' buffers hold
-    name = running.matte(send(running, large), {"box": [0, 0, 500, 500]}, "lite", lambda event: None)
-    strips = running.fetch(name, "alpha", "u16", (4096, 4096, 1), nothing)
+    name = running.matte(send(running, large), {"box": [0, 0, 500, 500]})["matte"]
+    strips = running.rows(name, "alpha", "u16", (4096, 4096, 1), nothing)
     next(strips)
     kill(running)
-    with pytest.raises(Problem, match="ended in the middle of its work"):
+    with pytest.raises(ClientError, match="ended in the middle of its work"):
         list(strips)
 
 
@@ -123,7 +123,7 @@ def test_closing_the_connection_cancels_the_job(picture: np.ndarray) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        running.matte(image, BOX, "lite", leave)
+        running.matte(image, BOX, leave)
     for _ in range(200):
         found = service.running()
         assert found is not None
@@ -138,7 +138,7 @@ def test_a_wrong_token_is_told_with_the_remedy(runtime: Path) -> None:
     file = runtime / "server.json"
     right = file.read_text()
     file.write_text(json.dumps({**json.loads(right), "token": "wrong"}))
-    with pytest.raises(Problem, match=rf"does not take the token.*process {process}.*delete"):
+    with pytest.raises(ClientError, match=rf"does not take the token.*process {process}.*delete"):
         service.find(nothing)
     file.write_text(right)
 
@@ -182,7 +182,7 @@ def test_another_version_of_the_protocol_is_told(runtime: Path) -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     runtime.mkdir()
     (runtime / "server.json").write_text(json.dumps({"port": server.server_address[1], "token": "t", "pid": 1}))
-    with pytest.raises(Problem, match=r"serve --stop.*matting-anything install gimp"):
+    with pytest.raises(ClientError, match=r"serve --stop.*matting-anything install gimp"):
         service.find(nothing)
     server.shutdown()
     server.server_close()
@@ -197,13 +197,13 @@ def script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
 
 def test_an_interpreter_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script(tmp_path, monkeypatch, f'exec {sys.executable} -S "$@"')
-    with pytest.raises(Problem, match=r"No module named.*matting-anything install gimp"):
+    with pytest.raises(ClientError, match=r"No module named.*matting-anything install gimp"):
         service.find(nothing)
 
 
 def test_an_early_end_is_told_with_the_logs_last_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script(tmp_path, monkeypatch, "echo starting >&2; echo the disk is full >&2; exit 3")
-    with pytest.raises(Problem, match=r"exit status 3.*the disk is full.*matting-anything serve"):
+    with pytest.raises(ClientError, match=r"exit status 3.*the disk is full.*matting-anything serve"):
         service.find(nothing)
 
 
@@ -211,14 +211,14 @@ def test_an_interpreter_that_cannot_be_run(tmp_path: Path, monkeypatch: pytest.M
     path = tmp_path / "interpreter"
     path.write_text("no program")
     monkeypatch.setenv("MATTING_ANYTHING_PYTHON", str(path))
-    with pytest.raises(Problem, match=r"cannot be run.*matting-anything install gimp"):
+    with pytest.raises(ClientError, match=r"cannot be run.*matting-anything install gimp"):
         service.find(nothing)
 
 
 def test_a_service_that_never_answers_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script(tmp_path, monkeypatch, f"echo $$ > {tmp_path}/process; echo thinking >&2; sleep 600")
-    monkeypatch.setattr(launch, "PATIENCE", 1.0)
-    with pytest.raises(Problem, match=r"did not answer.*thinking.*matting-anything serve"):
+    monkeypatch.setattr(client, "STARTING", 1.0)
+    with pytest.raises(ClientError, match=r"did not answer.*thinking.*matting-anything serve"):
         service.find(nothing)
     assert not alive(int((tmp_path / "process").read_text()))
 
@@ -230,15 +230,15 @@ def test_the_service_gets_no_variables_of_gimps_python(
                  "DYLD_LIBRARY_PATH"):
         monkeypatch.setenv(name, "/of-its-own")
     script(tmp_path, monkeypatch, f"env > {tmp_path}/environment; exit 1")
-    with pytest.raises(Problem):
+    with pytest.raises(ClientError):
         service.find(nothing)
     assert "/of-its-own" not in (tmp_path / "environment").read_text()
 
 
 def test_a_picture_beyond_the_services_limits_is_told_before_it_is_sent() -> None:
-    small = service.Service(1, "token", {"limits": {"pixels": 1_000_000, "body_bytes": 10_000_000}})
-    with pytest.raises(Problem, match=r"4000 × 3000.*1 megapixels.*Scale"):
-        small.upload([], 4000, 3000, 3, "u8")
+    small = client.Service(1, "token", {"limits": {"pixels": 1_000_000, "body_bytes": 10_000_000}})
+    with pytest.raises(ClientError, match=r"4000 × 3000.*1 megapixels.*Scale"):
+        small.upload_pixels([], 4000, 3000, 3, "u8")
 
 
 def test_two_that_start_at_once_share_one_service(runtime: Path) -> None:

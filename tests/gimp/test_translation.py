@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import string
+from pathlib import Path
 
 import pytest
 from babel.messages.catalog import Catalog
@@ -16,7 +17,8 @@ from babel.messages.pofile import read_po
 
 from .conftest import PLUGIN
 
-FILE = PLUGIN / "locale" / "de" / "LC_MESSAGES" / "matte_selection.po"
+SOURCE = Path(__file__).parents[2] / "gimp_plugin" / "matte_selection"
+FILE = SOURCE / "locale" / "de" / "LC_MESSAGES" / "matte_selection.po"
 
 
 @pytest.fixture(scope="module")

@@ -83,7 +83,8 @@ def test_the_command_puts_the_plug_in_and_says_what_it_did(home: Path, capsys: p
         assert os.access(plugin / "matte_selection.py", os.X_OK)
         names = {path.relative_to(plugin) for path in plugin.rglob("*") if path.is_file()}
         assert names == {path.relative_to(PLUGIN) for path in PLUGIN.rglob("*")
-                         if path.is_file() and "__pycache__" not in path.parts}
+                         if path.is_file() and "__pycache__" not in path.parts} | {Path("client.py")}
+        assert (plugin / "client.py").read_bytes() == gimp.CLIENT.read_bytes()
         assert not list((folder / "plug-ins").glob(".*")), "no half of an installation is left"
     note = home / ".config/matting_anything/gimp.json"
     assert str(note) in said

@@ -86,6 +86,23 @@ def test_a_client_that_goes_away_during_the_encoder_ends_it(runtime: Path) -> No
         assert client.status()["cache"]["bytes"] > before
 
 
+def test_a_client_that_leaves_clean_colours_ends_them(
+    client: Client, large: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They take many times as long as this test has patience; the first request for them leaves at once."""
+    [found] = client.mattes(large, MANY[0]).json()["mattes"]
+    before = client.status()["cache"]["bytes"]
+    for output in ("cutout", "foreground", "composite"):
+        connection = client.half_a_request("GET", f"/v1/mattes/{found['matte']}/{output}", b"")
+        wait_until_running(client)
+        connection.close()
+        until(lambda: idle(client))
+        until(lambda: client.status()["cache"]["work"] == 0)
+        assert client.status()["cache"]["bytes"] == before  # no colours came of it
+    assert client("GET", f"/v1/mattes/{found['matte']}/cutout").status_code == 200
+    assert client.status()["cache"]["bytes"] > before
+
+
 def test_a_job_that_waits_leaves_the_queue_with_its_client(client: Client, large: str) -> None:
     running = client.ask_by_hand(large, *MANY)
     wait_until_running(client)
@@ -201,6 +218,7 @@ def test_what_comes_in_at_once_is_bounded(runtime: Path) -> None:
         path, size = "/v1/images", 1 << 20
         held = [client.half_a_request("POST", path, bytes(size), "Content-Type: image/png", sent=size - 1)
                 for _ in range(2)]
+        until(lambda: client.status()["cache"]["work"] == 2 * size)
         until(lambda: client("POST", path, data=bytes(1000), headers={"Content-Type": "image/png"}).status_code == 429)
         for connection in held:
             connection.close()
@@ -234,7 +252,7 @@ def test_keepalive_clients_are_told_that_it_stops(runtime: Path) -> None:
 
 def test_answers_do_not_wait_for_more_to_send() -> None:
     """asyncio turns Nagle's algorithm off for sockets that name TCP; with it, each answer came 40 ms late."""
-    with _listening(0) as listener:
+    with _listening(0) as [listener]:
         assert listener.proto == socket.IPPROTO_TCP
 
 

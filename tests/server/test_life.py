@@ -154,7 +154,7 @@ def test_a_taken_port_is_named(runtime: Path) -> None:
 
 
 def test_missing_weights_end_it_with_the_remedy(runtime: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["serve", "--model", "vit_b"]) == 2
+    assert main(["serve", "--model", "vit_b"]) == 4
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert "weights fetch vit_b" in error
@@ -176,6 +176,60 @@ def test_settings_that_cannot_be(runtime: Path, arguments: list[str], capsys: py
 def test_stopping_what_does_not_run(runtime: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", "--stop"]) == 0
     assert capsys.readouterr().out == "no service runs\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot stop a process for a while")
+def test_a_hung_service_is_found_named_and_stopped(
+    runtime: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("matting_anything_core.server.run.LOCK_PATIENCE", 1.0)
+    with in_a_process(runtime) as (process, client):
+        process.send_signal(signal.SIGSTOP)
+        with pytest.raises(ServiceError, match=rf"process id {process.pid} at {client.endpoint.url}.*serve --stop"):
+            serve(Settings(), model=tiny_model())
+        assert process.poll() is None
+        assert main(["serve", "--stop"]) == 0
+        assert f"its process {process.pid} was ended" in capsys.readouterr().out
+        assert process.wait(30) is not None
+    assert sorted(path.name for path in runtime.iterdir()) == ["server.lock", "server.log"]
+    assert main(["serve", "--stop"]) == 0
+    assert capsys.readouterr().out == "no service runs\n"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot stop a process for a while")
+def test_one_that_hangs_while_it_starts_is_stopped_too(runtime: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    process = start(runtime)
+    until((runtime / "server.pid").exists)
+    until(lambda: (runtime / "server.pid").read_text().strip())
+    process.send_signal(signal.SIGSTOP)
+    assert not (runtime / "server.json").exists()
+    assert main(["serve", "--stop"]) == 0
+    assert f"its process {process.pid} was ended" in capsys.readouterr().out
+    process.communicate(timeout=30)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot stop a process for a while")
+def test_force_takes_the_place_of_a_hung_service(runtime: Path) -> None:
+    with in_a_process(runtime) as (process, _):
+        process.send_signal(signal.SIGSTOP)
+        with in_a_thread(runtime, Settings(), tiny_model(), force=True) as client:
+            assert client.status()["pid"] == os.getpid()
+            assert process.wait(30) is not None
+
+
+def test_what_has_taken_a_dead_services_port_is_not_ended(runtime: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing holds the lock, so the process that is named there is another's by now."""
+    with in_a_thread(runtime, Settings(), tiny_model()) as client:
+        old = client.endpoint
+    command = [sys.executable, "-c", "input()"]
+    with socket.socket() as other, subprocess.Popen(command, stdin=subprocess.PIPE) as innocent:
+        other.bind(("127.0.0.1", 0))
+        other.listen()  # and never answers
+        write_endpoint(Endpoint(**{**old.__dict__, "port": other.getsockname()[1], "pid": innocent.pid}))
+        assert main(["serve", "--stop"]) == 0
+        assert capsys.readouterr().out == "no service runs\n"
+        assert innocent.poll() is None
+        innocent.communicate(b"\n")
 
 
 @pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="needs to give a folder to another user")

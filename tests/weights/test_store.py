@@ -14,10 +14,13 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from matting_anything_core import WeightsError, load_model
+from matting_anything_core import DeviceError, WeightsError, load_model
 from matting_anything_core.weights import catalogue
+from matting_anything_core.weights import files as weight_files
 from matting_anything_core.weights.convert import convert, write_model
 from matting_anything_core.weights.files import read_file
+from matting_anything_core.weights.metadata import share
+from matting_anything_core.weights.recognise import recognise
 from matting_anything_core.weights.store import bundled_path, find, locate, open_checkpoint, open_sam
 from matting_anything_core.weights.verify import installed, verify_file
 from matting_anything_core.weights.write import file_sha256, write_safetensors
@@ -87,17 +90,50 @@ def test_parts_that_do_not_belong_together_are_refused(tmp_path, files, m2m):
         convert([files["sam"], other], tmp_path / "both.safetensors")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="looks at the process's maps, which are here")
-def test_tensors_are_mapped_not_read(files):
-    """Tensors stand where the file is mapped, and changing one does not change the file."""
-    before = files["model"].read_bytes()
-    checkpoint = open_checkpoint(files["model"])
+def mapped(path, tensors):
+    """Whether all tensors stand where the file is mapped into this process."""
     maps = [line.split()[0].split("-") for line in Path("/proc/self/maps").read_text().splitlines()
-            if line.endswith(str(files["model"]))]
-    for tensor in (*checkpoint.sam.values(), *checkpoint.m2m.values()):
-        assert any(int(start, 16) <= tensor.data_ptr() < int(end, 16) for start, end in maps)
-    checkpoint.m2m["conv1.module.weight_bar"].zero_()
-    assert files["model"].read_bytes() == before
+            if line.endswith(str(path))]
+    return [any(int(start, 16) <= tensor.data_ptr() < int(end, 16) for start, end in maps) for tensor in tensors]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at the process's maps, which are here")
+@pytest.mark.parametrize("name", ["model", "m2m"])
+def test_large_files_are_mapped_and_small_ones_read(files, name, monkeypatch):
+    """Changing a tensor changes no file either way."""
+    before = files[name].read_bytes()
+    read = read_file(files[name])
+    assert not any(mapped(files[name], read.tensors.values()))
+    monkeypatch.setattr(weight_files, "WHOLE", 1000)
+    large = read_file(files[name])
+    assert all(mapped(files[name], large.tensors.values()))
+    assert large.metadata == read.metadata
+    for key, tensor in large.tensors.items():
+        assert torch.equal(tensor, read.tensors[key])
+    next(iter(large.tensors.values())).zero_()
+    assert files[name].read_bytes() == before
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files in use cannot be truncated there")
+@pytest.mark.parametrize("name", ["model", "pth"])
+def test_a_file_that_is_truncated_while_in_use_does_no_harm(tmp_path, files, name):
+    """Of a mapped file reading a tensor would end this process, so it is tried in another one."""
+    if name == "model":
+        path = Path(shutil.copy(files["model"], tmp_path))
+    else:
+        path = tmp_path / "joint.pth"
+        parts = {"module.m2m.": torch.load(files["m2m"]), "module.seg_model.": torch.load(files["sam"])}
+        joint = {prefix + key: value for prefix, part in parts.items() for key, value in part.items()}
+        torch.save({"state_dict": joint}, path)
+    code = ("import os, sys\nfrom matting_anything_core import load_model\n"
+            "from matting_anything_core.weights import open_checkpoint\n"
+            "checkpoint, model = open_checkpoint(sys.argv[1]), load_model(sys.argv[1], device='cpu')\n"
+            "os.truncate(sys.argv[1], 100)\n"
+            "tensors = [*checkpoint.sam.values(), *checkpoint.m2m.values()]\n"
+            "print(sum(float(one.double().sum()) for one in tensors) > 0)\n"
+            "import numpy\nmodel.matte(model.embed(numpy.zeros((40, 50, 3), numpy.uint8)), [(5, 5, 40, 30)])")
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
 
 
 def test_published_names_are_found_in_the_folder_and_in_added_ones(home, tmp_path):
@@ -124,11 +160,59 @@ def test_own_models_in_the_folder_go_by_their_name(home, files):
     assert open_checkpoint("mine").architecture == "vit_tiny_test"
 
 
-def test_metadata_that_cannot_be_is_refused(tmp_path, sam, m2m):
-    for key, value in (("matte_square", "100"), ("matte_square", "many"), ("square", "0")):
-        path = write_model(tmp_path / "odd.safetensors", sam=sam, m2m=m2m, metadata={key: value})
-        with pytest.raises(WeightsError, match=rf"odd\.safetensors says {key}"):
-            open_checkpoint(path)
+@pytest.mark.parametrize(("key", "value"), [
+    ("matte_square", "100"), ("matte_square", "many"), ("square", "0"), ("square", "-128"), ("square", "nan"),
+    ("square", "1e3"), ("matte_square", "9" * 400), ("square", "٣"), ("share", "nan"), ("share", "-1"),
+    ("share", "inf"), ("share", "-inf"), ("share", "1.0001"), ("share", "much"), ("share", ""), ("share", "1e999"),
+])
+def test_metadata_that_cannot_be_is_refused(tmp_path, sam, m2m, key, value):
+    path = write_model(tmp_path / "odd.safetensors", sam=sam, m2m=m2m, metadata={key: value})
+    with pytest.raises(WeightsError, match=rf"odd\.safetensors says {key} = "):
+        open_checkpoint(path)
+    with pytest.raises(WeightsError, match=rf"odd\.safetensors says {key} = "):
+        load_model(path, device="cpu")
+
+
+@pytest.mark.parametrize(("text", "value"), [(None, 1.0), ("0", 0.0), ("0.25", 0.25), ("1", 1.0), ("1e-3", 0.001)])
+def test_shares_that_can_be(text, value):
+    assert share(Path("a"), {} if text is None else {"share": text}) == value
+
+
+@pytest.mark.parametrize("key", ["square", "matte_square"])
+def test_inputs_beyond_all_memory_are_refused_with_numbers(tmp_path, key):
+    lite = open_checkpoint("lite")
+    path = write_model(tmp_path / "huge.safetensors", sam=lite.sam, m2m=lite.m2m,
+                       metadata={**lite.metadata, key: "99968"})
+    with pytest.raises(DeviceError, match=rf"huge\.safetensors says {key} = 99968: .* at least 639\.6 GB .* GB in all"):
+        load_model(path, device="cpu")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("name", ["conv1.module.weight_bar", "refine_OS1.3.bias", "layer2.0.conv1.module.weight_bar"])
+@pytest.mark.parametrize("kind", ["safetensors", "pth"])
+def test_values_that_are_not_finite_are_refused(tmp_path, m2m, value, name, kind):
+    """One value among thousands is enough to make every alpha NaN."""
+    changed = m2m[name].clone()
+    changed.view(-1)[-1] = value
+    path = tmp_path / f"odd.{kind}"
+    (torch.save if kind == "pth" else save_file)({**m2m, name: changed}, path)
+    with pytest.raises(WeightsError, match=rf"odd\.{kind} holds NaN or infinite values in {name}"):
+        recognise(read_file(path))
+
+
+def test_large_finite_values_are_taken(tmp_path, m2m):
+    """Their sum is infinite, they are not."""
+    huge = {**m2m, "conv1.module.weight_bar": torch.full_like(m2m["conv1.module.weight_bar"], 3e38)}
+    save_file(huge, tmp_path / "huge.safetensors")
+    assert recognise(read_file(tmp_path / "huge.safetensors")).m2m
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool])
+@pytest.mark.parametrize("name", ["refine_OS1.0.weight", "bn1.running_var"])
+def test_whole_numbers_are_no_weights(tmp_path, m2m, dtype, name):
+    save_file({**m2m, name: m2m[name].to(dtype)}, tmp_path / "whole.safetensors")
+    with pytest.raises(WeightsError, match=rf"whole\.safetensors .*{name}"):
+        recognise(read_file(tmp_path / "whole.safetensors"))
 
 
 def test_conversion_notes_where_it_came_from(tmp_path, files):
@@ -180,7 +264,7 @@ def test_conversions_that_cannot_be(tmp_path, files, m2m):
     with pytest.raises(WeightsError, match="exists already"):
         convert([files["m2m"]], tmp_path / "there.safetensors")
     assert (tmp_path / "there.safetensors").read_text() == "precious"
-    name = "layer2.0.conv1.module.weight_bar"  # large: opening does not look through it, converting does
+    name = "layer2.0.conv1.module.weight_bar"
     for value, dtype, says in ((1e6, "float16", "beyond the range"), (float("nan"), "keep", "NaN")):
         torch.save({**m2m, name: torch.full_like(m2m[name], value)}, tmp_path / "odd.pth")
         with pytest.raises(WeightsError, match=f"{name}.*{says}|{says}"):

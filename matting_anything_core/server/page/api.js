@@ -43,9 +43,14 @@ export async function status() {
   return (await call("GET", "/v1/status")).json();
 }
 
-/** Upload a picture file; gives {image, width, height}. */
-export async function upload(file, signal) {
-  return (await call("POST", "/v1/images", { body: file, headers: { "Content-Type": file.type }, signal })).json();
+/** Upload a picture file of a content type; gives {image, width, height}. */
+export async function upload(file, kind, signal) {
+  return (await call("POST", "/v1/images", { body: file, headers: { "Content-Type": kind }, signal })).json();
+}
+
+/** An uploaded picture as a file that every browser can show. */
+export async function picture(image, signal) {
+  return call("GET", `/v1/images/${image}/pixels?format=png8`, { signal });
 }
 
 /** Matte one prompt; `progress(event)` hears of queue and stages. Aborting the signal cancels it there as well. */

@@ -7,8 +7,8 @@ const $ = (id) => document.getElementById(id);
 const stage = new Stage($("stage"), (prompt) => ask(prompt));
 const STAGES = { start: "Starting", load: "Loading the model", encode: "Looking at the picture", matte: "Matting",
   words: "Looking for the words" };
-const KINDS = ["image/png", "image/jpeg", "image/webp"];
 
+let formats = {}; // content types of files that the service reads, with their suffixes
 let picture = null; // {file, image, width, height} of what is shown
 let matte = null; // its matte, as the service described it
 let running = null; // AbortController of what is under way
@@ -51,19 +51,37 @@ async function during(work) {
   }
 }
 
+/** A file's content type: what the system says, where it knows it, else what its suffix says. */
+function kindOf(file) {
+  const suffix = file.name.toLowerCase().match(/\.[^.]*$/)?.[0];
+  const named = Object.keys(formats).find((kind) => formats[kind].includes(suffix));
+  return file.type.startsWith("image/") && (file.type in formats || !named) ? file.type : named;
+}
+
+/** A picture to show: the browser reads the file, or the service does where the browser cannot (TIFF, JPEG 2000 …). */
+async function shown(file, kept, signal) {
+  const own = await createImageBitmap(file).catch(() => null);
+  if (own && own.width === kept.width && own.height === kept.height) return own;
+  return createImageBitmap(await (await api.picture(kept.image, signal)).blob());
+}
+
 async function open(file) {
   if (!file) return;
-  if (!KINDS.includes(file.type)) {
-    say(`“${file.name}” is ${file.type || "of an unknown kind"}; expected a PNG, JPEG or WebP picture.`, true);
+  await begun;
+  const kind = kindOf(file);
+  if (!kind) {
+    const known = Object.keys(formats).map((name) => name.replace(/^image\/(x-)?/, "").toUpperCase()).join(", ");
+    say(`“${file.name}” is ${file.type || "of an unknown kind"}; expected a picture: ${known}.`, true);
     return;
   }
   await during(async (signal) => {
     say(`Reading “${file.name}” …`);
-    const bitmap = await createImageBitmap(file).catch(() => {
-      throw new Error(`“${file.name}” cannot be read as a picture; it may be damaged.`);
+    const kept = await api.upload(file, kind, signal).catch((error) => {
+      if (error.kind !== "ImageError") throw error;
+      throw new Error(`“${file.name}” cannot be read as a picture: ${error.message}`);
     });
-    const kept = await api.upload(file, signal);
-    picture = { file, ...kept };
+    const bitmap = await shown(file, kept, signal);
+    picture = { file, kind, ...kept };
     matte = null;
     $("drop").hidden = true;
     $("work").hidden = false;
@@ -89,7 +107,7 @@ async function ask(prompt) {
     const request = () => api.matte(picture.image, prompt, model, progress, signal);
     const found = await request().catch(async (error) => {
       if (error.status !== 404) throw error;
-      await api.upload(picture.file, signal);
+      await api.upload(picture.file, picture.kind, signal);
       return request();
     });
     const alpha = await api.pixels(found.matte, "alpha", "u8", signal);
@@ -148,6 +166,8 @@ async function begin() {
     const status = await api.status();
     $("service").textContent = `${status.models.loaded[0] ?? status.models.available[0]} on ${status.device}`;
     $("words").hidden = !status.text;
+    formats = status.formats;
+    $("file").accept = ["image/*", ...Object.values(formats).flat()].join(",");
     const names = status.models.available;
     $("model").replaceChildren(...names.map((name) => new Option(name)));
     $("models").hidden = names.length < 2;
@@ -156,4 +176,4 @@ async function begin() {
   }
 }
 
-begin();
+const begun = begin();

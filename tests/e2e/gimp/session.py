@@ -21,8 +21,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from matting_anything_core.install.gimp import NAME, put_plugin
+
 HERE = Path(__file__).resolve().parent
-PLUGIN = HERE.parents[2] / "gimp_plugin" / "matte_selection"
 
 ENTER = r"""
 set -e
@@ -126,7 +127,7 @@ class Session:
         return self.enter(["python3", str(self.folder / script.name)], limit=limit, **more)
 
 
-def open_session(root: Path, folder: Path, *, plugin: Path = PLUGIN) -> Session:
+def open_session(root: Path, folder: Path) -> Session:
     """A new GIMP profile in `folder` with the plug-in in it."""
     session = Session(root, folder)
     for part in ("tmp", "runtime"):
@@ -141,8 +142,7 @@ def open_session(root: Path, folder: Path, *, plugin: Path = PLUGIN) -> Session:
             raise RuntimeError(f"GIMP does not start in {root} (status {done.status}):\n{done.errors[-2000:]}")
         shutil.move(first.home, profile)
     shutil.copytree(profile, session.home, symlinks=True)
-    plugins = session.home / ".config/GIMP/3.0/plug-ins"
-    shutil.copytree(plugin, plugins / plugin.name, ignore=shutil.ignore_patterns("__pycache__"))
+    put_plugin(session.home / ".config/GIMP/3.0/plug-ins" / NAME)
     python = folder / "python"
     python.write_text(f'#!/bin/sh\nexec /usr/sbin/chroot /host env HOME="$HOME" {sys.executable} "$@"\n')
     python.chmod(0o755)

@@ -6,7 +6,10 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -49,6 +52,34 @@ def test_a_stale_endpoint_is_replaced(new_session: Make) -> None:
     finished = session.run(HERE / "faults.py")
     assert (told(session)["status"], told(session)["mask"]) == ("success", True)
     assert [SERVICE in line for line in finished.left] == [True]
+
+
+def test_a_hung_service_is_named_with_a_command_that_works(new_session: Make) -> None:
+    """Its process is stopped; the message's command, run in a terminal, ends it."""
+    session = new_session("hung")
+    environment = {**os.environ, "MATTING_ANYTHING_RUNTIME": str(session.runtime)}
+    process = subprocess.Popen([sys.executable, "-m", "matting_anything_core.cli", "serve"], env=environment,
+                               stdout=subprocess.DEVNULL)
+    try:
+        while not (session.runtime / "server.json").exists():
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.send_signal(signal.SIGSTOP)
+        session.run(HERE / "faults.py")
+        noted = told(session)
+        assert (noted["status"], noted["same"], noted["mask"]) == ("execution-error", True, False)
+        assert f"process {process.pid}" in noted["message"]
+        command = re.search("“(.*serve --stop)”", noted["message"])
+        assert command is not None, noted["message"]
+        # GIMP lives in a root folder of its own; outside of it `python` is this test's.
+        run = command[1].replace(str(session.folder / "python"), sys.executable)
+        assert run != command[1]
+        done = subprocess.run(["sh", "-c", run], capture_output=True, text=True, check=True)
+        assert f"its process {process.pid} was ended" in done.stdout
+        process.wait(30)
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_the_service_is_killed_during_the_job(new_session: Make) -> None:

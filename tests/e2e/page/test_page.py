@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 from server.service import Client, in_a_process, until
 
 from matting_anything_core import matte, read_image
 from matting_anything_core.assets import DEMO_BOX, demo_picture
+from matting_anything_core.image import encode_image
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
@@ -193,10 +195,32 @@ def test_errors_are_told(page: Any, photo: Path, tmp_path: Path) -> None:
     assert page.locator("#message.wrong").count() == 1
     (tmp_path / "text.txt").write_text("x")
     page.set_input_files("#file", tmp_path / "text.txt")
-    says(page, "expected a PNG, JPEG or WebP")
+    says(page, "expected a picture: PNG, JPEG")
     shot(page, "7-error")
     page.set_input_files("#file", photo)
     says(page, "Mark the object")
+
+
+@pytest.mark.parametrize(("form", "suffix"), [("GIF", "gif"), ("BMP", "bmp"), ("TIFF", "tif"), ("JPEG2000", "jp2"),
+                                              ("AVIF", "avif")])
+def test_every_kind_of_file_that_the_service_reads(page: Any, form: str, suffix: str, tmp_path: Path) -> None:
+    """Those that the browser cannot show as well."""
+    path = tmp_path / f"photo.{suffix}"
+    pixels = np.zeros((300, 512, 3), np.uint8)
+    pixels[:, 256:] = 200, 60, 20
+    PIL.Image.fromarray(pixels).save(path, form)
+    sync_api.expect(page.locator("#service")).to_contain_text("lite", timeout=PATIENCE)
+    page.set_input_files("#file", path)
+    says(page, "512 × 300 pixels. Mark the object")
+    np.testing.assert_allclose(canvas(page)[150, -20], (200, 60, 20), atol=12)
+
+
+def test_sixteen_bits_are_shown(page: Any, tmp_path: Path) -> None:
+    (tmp_path / "deep.tif").write_bytes(encode_image(np.full((40, 512, 3), 51400, np.uint16), "tiff", bits=16))
+    sync_api.expect(page.locator("#service")).to_contain_text("lite", timeout=PATIENCE)
+    page.set_input_files("#file", tmp_path / "deep.tif")
+    says(page, "512 × 40 pixels")
+    np.testing.assert_allclose(canvas(page)[20, 100], 200, atol=2)
 
 
 def test_a_picture_that_the_service_forgot_is_uploaded_again(page: Any, photo: Path, client: Client) -> None:

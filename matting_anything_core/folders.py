@@ -1,0 +1,86 @@
+"""The images in a folder, and what else is there."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .errors import ImageError
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a folder holds.
+
+    images: by name, subfolders included. left_out: how many of what else, in words, for example ".txt files".
+    """
+
+    images: list[Path]
+    left_out: dict[str, int] = field(default_factory=dict)
+
+    def left_out_in_words(self) -> str:
+        """All that is left out in one line; nothing when nothing is."""
+        return ", ".join(f"{count} {what}" for what, count in self.left_out.items())
+
+
+def images_in(folder: str | os.PathLike[str], out: str | os.PathLike[str] | None, suffixes: Collection[str]) -> Found:
+    """Find the images in a folder and its subfolders: files whose suffix, in small letters, is among `suffixes`.
+
+    Links to folders are followed, each folder once. Hidden files and folders (.name) are left out, and so is what is
+    below `out`, unless that is the folder itself.
+
+    Raises ImageError when there is no such folder, or when it cannot be read.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise ImageError(f"there is no folder {os.fspath(folder)!r}")
+    aside = None if out is None or os.path.realpath(out) == os.path.realpath(root) else os.path.realpath(out)
+    images: list[Path] = []
+    left: Counter[str] = Counter()
+    seen: set[str] = set()
+    links: list[str] = []
+
+    def unreadable(error: OSError) -> None:
+        if error.filename is not None and os.path.realpath(error.filename) == os.path.realpath(root):
+            raise ImageError(f"the folder {os.fspath(folder)!r} cannot be read: {error.strerror or error}") from None
+        left["folders that cannot be read"] += 1
+
+    def walk(start: str) -> None:
+        for place, folders, files in os.walk(start, onerror=unreadable):
+            real = os.path.realpath(place)
+            if real in seen or real == aside:
+                if real != aside:
+                    left["links to folders that are there already"] += 1
+                folders.clear()
+                continue
+            seen.add(real)
+            left["hidden folders"] += sum(name.startswith(".") and name != ".matting-anything" for name in folders)
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            links.extend(path for name in folders if os.path.islink(path := os.path.join(place, name)))
+            for name in sorted(files):
+                kind = _kind(place, name, suffixes)
+                if kind is None:
+                    images.append(Path(place, name))
+                else:
+                    left[kind] += 1
+
+    walk(os.fspath(root))
+    while links:  # after what is there itself, so that a folder is named by its own place and not by a link's
+        walk(links.pop(0))
+    return Found(sorted(images), {what: count for what, count in sorted(left.items()) if count})
+
+
+def _kind(place: str, name: str, suffixes: Collection[str]) -> str | None:
+    """What a file is, in words; None for an image."""
+    path = os.path.join(place, name)
+    if name.startswith("."):
+        return "hidden files"
+    suffix = os.path.splitext(name)[1].lower()
+    if suffix not in suffixes:
+        return f"{suffix} files" if suffix else "files without suffix"
+    if not os.path.isfile(path):
+        return "broken links" if os.path.islink(path) else "things that are no regular files"
+    return None

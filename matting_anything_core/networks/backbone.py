@@ -1,0 +1,81 @@
+"""What the library must know of a backbone, an image encoder under SAM's prompt encoder and mask decoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ..options import Guidance, Sides
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Shapes = Mapping[str, tuple[int, ...]]
+"""Names and shapes of a file's tensors."""
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """What a model does where its caller leaves the choice to it.
+
+    Parameters
+    ----------
+    guidance, sides : what "auto" means for them, see `MatteOptions`.
+    crops : bool
+        The encoder is so quick that an object that does not fill the image is looked at in a crop (pipeline/crops.py).
+    clip_to_box : bool
+        Masks end where the box does, with a margin: what the decoder finds elsewhere is more often wrong than a box
+        that is too small.
+    refine_masks : bool
+        Masks are refined with the image's colours (pipeline/mask_refinement.py).
+    head : str
+        The alpha head, by its name in pipeline/heads.py.
+    """
+
+    guidance: Guidance = "mask"
+    sides: Sides = "one"
+    crops: bool = False
+    clip_to_box: bool = False
+    refine_masks: bool = False
+    head: str = "mask_to_matte"
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """An image encoder under SAM's prompt encoder and mask decoder.
+
+    Parameters
+    ----------
+    name : str
+        What callers, files and commands call it.
+    build : callable
+        Input size in pixels -> the encoder with fresh weights: B×3×S×S -> B×256×S/16×S/16. It may run under
+        `torch.device("meta")`.
+    recognises : callable
+        Whether the names and shapes of a file's tensors (of SAM, without prefixes) are this one's.
+    input_size : int
+        Side in pixels of the square that it takes by default, a multiple of `multiple`.
+    any_size : bool
+        Whether a file may ask for another input size in its metadata; else its position embedding tells.
+    mean, std : tuple of float
+        Subtracted from RGB in 0..255, then divided by.
+    decoder_width : int
+        Width of the mask decoder's MLPs.
+    defaults : Defaults
+        What it does where the caller leaves the choice.
+    working_bytes : int
+        Memory that it needs beside its weights, on the safe side.
+    """
+
+    name: str
+    build: Callable[[int], nn.Module] = field(repr=False)
+    recognises: Callable[[Shapes], bool] = field(repr=False)
+    input_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    multiple: int = 16
+    any_size: bool = False
+    decoder_width: int = 2048
+    defaults: Defaults = Defaults()
+    working_bytes: int = 2 << 30

@@ -1,0 +1,15 @@
+"""What can be wrong with a request besides what the library's own errors say; answers.py gives each its status."""
+
+from __future__ import annotations
+
+
+class Malformed(Exception):
+    """A request that does not follow the protocol: 400."""
+
+
+class TooLarge(Exception):
+    """A request for more than the limits allow: 413."""
+
+
+class NoRoom(Exception):
+    """A request for which there is no memory now, but may be later: 503."""
