@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, TypeAlias
 
-import cv2
 import numpy as np
 
+from ..opencv import cv2
 from .augment import Array, Rng, blur, chance
 
 Mask: TypeAlias = np.ndarray[Any, np.dtype[np.bool_]]

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..errors import MattingError
+from ..opencv import cv2
 from .feature_cache import CHANNELS, PATCH, FeatureCache
 from .library import Library
 from .prompting import jittered_box

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from ..networks.sam import Sam
-from ..prompting import MASK_LOGIT
+from ..opencv import cv2
+from ..pipeline.prompting import MASK_LOGIT
 from .augment import Rng
 from .clicks import Mask, depth
 from .clicks_task import at_points, chosen

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from ..errors import MattingError
 from ..networks.m2m import MaskToMatte
 from ..networks.sam import Sam
-from ..prompting import MASK_LOGIT
+from ..pipeline.prompting import MASK_LOGIT
 from .augment import Rng, chance
 from .clicks import STRIDE, bounds_of, confirming_click, next_click, rough_mask, some_region
 from .depthwise import depthwise_in_float32

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..opencv import cv2
 from .augment import Array, Rng, bounds, chance, degrade, jitter_colour
 from .library import Library, Photo
 from .scene import Scene, build
