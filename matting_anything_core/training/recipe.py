@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias, TypeVar, get_type_hints
 import torch
 
 from ..errors import MattingError
-from ..networks.sam import Architecture
+from ..networks.backbones import BACKBONES
 from .recipe_checks import RECIPE, SOURCE, STAGE, check_metadata, check_ranges, fitted
 
 if sys.version_info >= (3, 11):
@@ -212,7 +212,8 @@ def _check(recipe: Recipe, file: Path) -> None:
         raise MattingError(f"{file} needs at least one [[stage]] and one [[source]]")
     check_ranges(recipe, RECIPE, str(file))
     check_metadata(recipe.metadata, str(file))
-    fitted(recipe.architecture, Architecture, f"{file}: architecture")
+    if recipe.architecture not in BACKBONES:
+        raise MattingError(f"{file}: architecture is {recipe.architecture!r}; expected one of {', '.join(BACKBONES)}")
     for i, stage in enumerate(recipe.stages):
         where = f"{file}, stage {i + 1}"
         check_ranges(stage, STAGE, where)
