@@ -211,8 +211,8 @@ def matte_batch(
 
     items: may be endless; a few are taken ahead. Items of the same image that follow each other share its embedding.
     output, background, bits, strip, srgb, quality, adjustment: what is written, see `write_output`. overwrite: also
-    where the file is there already. max_pixels: as for `read_image`. journal: notes how each result was made; one whose image, prompt
-    or settings have changed is then made anew, unless its file was changed by somebody else.
+    where the file is there already. max_pixels: as for `read_image`. journal: notes how each result was made; one whose
+    image, prompt or settings have changed is then made anew, unless its file was changed by somebody else.
     Other arguments as for `matte`. Closing the iterator (or an exception where it is used, such as KeyboardInterrupt)
     waits for files that are being written, and leaves nothing half.
 
@@ -226,7 +226,8 @@ def matte_batch(
         ground = Path(background) if isinstance(background, str) and os.path.isfile(background) else background
         source = file_state(model) if isinstance(model, (str, os.PathLike)) and os.path.isfile(model) else ""
         settings = fingerprint(network.fingerprint, network.defaults, source, output, bits, quality, strip, srgb,
-                               adjustment,                               guidance, sides, postprocess, words if isinstance(words.grounding, str) else "",
+                               adjustment, guidance, sides, postprocess,
+                               words if isinstance(words.grounding, str) else "",
                                ground if output == "composite" else "")
 
     def mark(item: Item) -> str:

@@ -19,22 +19,22 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 from .errors import MattingError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .geometry import Fit, Window
+    from .geometry import Fit
     from .image import Image
-    from .networks.m2m_fast import FoldedMaskToMatte, Prepared, Stages
 
 Way = Literal["plain", "exact"]
 WAYS: tuple[Way, ...] = ("plain", "exact")
-STAGES = ("load", "encode", "decode", "m2m", "refine", "foreground")
-FIRST = ("encode", "decode", "m2m", "refine")
-SECOND = ("decode", "m2m", "refine")
+STAGES = ("load", "encode", "decode", "alpha", "foreground")
+"""alpha: the alpha head, and the merging of its scales."""
+FIRST = ("encode", "decode", "alpha")
+SECOND = ("decode", "alpha")
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,8 @@ def table(name: str, plain: Measured, exact: Measured) -> list[str]:
         line(stage, plain.first.get(stage), exact.first.get(stage), "s")
     line("first prompt", plain.total(FIRST), exact.total(FIRST), "s")
     line("second prompt, embedding kept", plain.total(SECOND, True), exact.total(SECOND, True), "s")
-    line("second prompt, nothing kept", plain.total(FIRST), exact.total(SECOND, True), "s")
+    line("whole matte(), first prompt", None, exact.first.get("matte"), "s")
+    line("whole matte(), second prompt", None, exact.second.get("matte"), "s")
     gigabytes = [None if measured.peak is None else measured.peak / 1e9 for measured in (plain, exact)]
     line("peak memory", gigabytes[0], gigabytes[1], "GB")
     return lines
@@ -180,69 +181,38 @@ def _peak() -> int | None:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-class _TimedM2M:
-    """Stands in a model for its Mask-to-Matte and times every scale that is asked for."""
-
-    def __init__(self, m2m: FoldedMaskToMatte, clock: _Clock) -> None:
-        self._m2m = m2m
-        self._clock = clock
-
-    def stages(self, prepared: Prepared, mask: Tensor, window: Window | None = None) -> _TimedStages:
-        with self._clock.stage("m2m"):
-            return _TimedStages(self._m2m.stages(prepared, mask, window), self._clock)
-
-
-class _TimedStages:
-    def __init__(self, stages: Stages, clock: _Clock) -> None:
-        self.os8 = self._timed(stages.os8, clock)
-        self.os4 = self._timed(stages.os4, clock)
-        self.os1 = self._timed(stages.os1, clock)
-
-    @staticmethod
-    def _timed(scale: Callable[..., Tensor], clock: _Clock) -> Callable[..., Tensor]:
-        def call(*args: Any) -> Tensor:
-            with clock.stage("m2m"):
-                return scale(*args)
-
-        return call
-
-
 def _exact(job: Job, image: Image) -> Measured:
-    """The model's own steps, with the subject's mask in the place of the decoder's."""
-    import torch
-    from torch.nn import functional as F
-
+    """The model's own steps, with the subject's mask in the place of the decoder's; and the whole of `matte`."""
     from .api import load_model
     from .geometry import Fit
-    from .masks import Candidate
-    from .model import _Modes
-    from .networks.m2m_fast import prepare
-    from .types import Prompt
+    from .options import MatteOptions
+    from .pipeline.masks import MaskLogits
+    from .pipeline.prompting import DecoderPrompt
 
     clock = _Clock(job)
     with clock.stage("load"):
         model = load_model(job.weights, device="cpu")
-    model._m2m = cast("FoldedMaskToMatte", _TimedM2M(model._m2m, clock))
+    options = model.decided(MatteOptions(guidance="mask", sides="one", detail=False))
+    mask = MaskLogits(subject_logits(job.box, Fit(image.height, image.width, model.square)), 1.0)
     with clock.stage("encode"):
         embedding = model.embed(image)
-    candidate = Candidate(subject_logits(job.box, Fit(image.height, image.width, model.square)), 1.0)
-    modes = _Modes("mask", "one", postprocess=False, detail=False, reference=False)
-    prompt, times, peaks = Prompt(box=job.box), [], []
-    with torch.inference_mode():
-        for _ in range(2):
-            with clock.stage("decode"):
-                model._segment(embedding, [prompt])
-            with clock.stage("refine"):
-                grid = model.matte_square // 16
-                features = embedding.features if model.square == model.matte_square else F.interpolate(
-                    embedding.features, (grid, grid), mode="bilinear", align_corners=False)
-                prepared = prepare(features, embedding.pixels)
-                matte = model._one(image, prompt, candidate, prepared, modes, lambda *_: None)
-            clock.seconds["refine"] -= clock.seconds["m2m"]
-            peaks.append(_peak())  # before the foreground, which the plain path does not have
-            with clock.stage("foreground"):
-                _ = matte.foreground
-            times.append(clock.take())
+        view = model.view(embedding)
+    times, peaks = [], []
+    for _ in range(2):
+        with clock.stage("decode"):
+            model.segment(view, [DecoderPrompt(job.box)])
+        with clock.stage("alpha"):
+            model.predict_alpha(embedding, view, mask, options)
+        peaks.append(_peak())  # before what the plain path does not have
+        times.append(clock.take())
+    fresh = None
+    for seconds in times:
+        with clock.stage("matte"):  # as a user calls it: mask refinement, crop and upsampling included
+            fresh = model.embed(image) if fresh is None else fresh
+            [matte] = model.matte(fresh, job.box)
+        with clock.stage("foreground"):
+            _ = matte.foreground
+        seconds.update(clock.take())
     return Measured(times[0], times[1], peaks[0])
 
 
@@ -274,12 +244,12 @@ def _plain(job: Job, image: Image) -> Measured:
             with clock.stage("decode"):
                 sparse, dense = sam.prompt_encoder(None, torch.tensor([fit.box(job.box)]), None)
                 sam.mask_decoder(features, sam.prompt_encoder.get_dense_pe(), sparse, dense, True)
-            with clock.stage("m2m"):
+            with clock.stage("alpha"):
                 grid = fine.square // 16
                 large = features if features.shape[-1] == grid else F.interpolate(
                     features, (grid, grid), mode="bilinear", align_corners=False)
                 alphas = m2m(large, pixels, (logits > 0).float()[None])
-            with clock.stage("refine"):
+            with clock.stage("alpha"):
                 mask = _resized(logits[None], fit, fit.square) > 0
                 merge(mask, *(_resized(alpha, fine, fine.square) for alpha in alphas))
             times.append(clock.take())

@@ -444,7 +444,7 @@ class MattingAnything:
     ) -> Matte:
         """The matte of one object from what the decoder found."""
         report("matte", 0.02)
-        previous = one.prompt.previous
+        previous = one.prompt.former
         if previous is not None:
             mask = found._replace(logits=_as_logits(previous[view.window.slices()], view.fit).to(self.device))
         elif how.reference:
@@ -463,7 +463,7 @@ class MattingAnything:
             part = view.window.slices()
             merged = previous.copy()
             merged[part] += weight * (alpha[part] - previous[part])
-            outside = previous > 0.5
+            outside = np.asarray(previous > 0.5)
             outside[part] = solid[part]
             alpha, solid = merged, outside
         own = embedding.image.alpha

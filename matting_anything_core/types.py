@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from .boxes import boxes_of, corners
 from .boxes import number as _number
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 PromptInput: TypeAlias = "Prompt | str | Sequence[float] | np.ndarray[Any, Any] | Mapping[str, Any]"
 Box: TypeAlias = tuple[float, float, float, float]
+Strokes: TypeAlias = "tuple[Stroke, ...] | np.ndarray[Any, Any]"
+"""Strokes as lines, or as a mask H×W bool."""
 ProgressCallback: TypeAlias = Callable[[str, float], None]
 """Called with the name of the stage and the share done (0..1). It may raise to cancel; nothing is caught."""
 
@@ -249,6 +251,21 @@ class Prompt:
                               if self.points is not None else
                               "all strokes are to be dropped; give at least one on the object, or a box")
 
+    @property
+    def former(self) -> np.ndarray[Any, Any] | None:
+        """The alpha of the previous matte as it is used: H×W float32 in 0..1."""
+        return cast("np.ndarray[Any, Any] | None", self.previous)
+
+    @property
+    def kept(self) -> Strokes | None:
+        """The strokes to keep as they are used: lines, or a mask."""
+        return cast("Strokes | None", self.keep)
+
+    @property
+    def dropped(self) -> Strokes | None:
+        """The strokes to drop, likewise."""
+        return cast("Strokes | None", self.drop)
+
     @classmethod
     def of(cls, value: PromptInput) -> Prompt:
         """Read one prompt generously: a Prompt, four numbers (a box), an array (a mask, or four numbers), a dict with
@@ -310,7 +327,8 @@ def _joined(old: Any, new: Any) -> Any:
         return (*old, *new)
     shape = new.shape if isinstance(old, tuple) else old.shape
     old, new = (draw(part, *shape) if isinstance(part, tuple) else part for part in (old, new))
-    return old | new
+    result: np.ndarray[Any, Any] = old | new
+    return result
 
 
 def prompts_of(value: PromptInput | Sequence[PromptInput]) -> tuple[list[Prompt], bool]:

@@ -25,10 +25,10 @@ def test_one_run_prints_both_paths_and_writes_numbers(picture, tmp_path, capsys)
                  "--json", str(out)]
     assert main(arguments) == 0
     printed = capsys.readouterr().out
-    for line in ("encode", "decode", "m2m", "refine", "first prompt", "second prompt", "peak memory"):
+    for line in ("encode", "decode", "alpha", "first prompt", "second prompt", "whole matte()", "peak memory"):
         assert line in printed
     numbers = json.loads(out.read_text())["lite"]
-    for way, first, second in (("plain", FIRST, SECOND), ("exact", (*FIRST, "foreground"), SECOND)):
+    for way, first, second in (("plain", FIRST, SECOND), ("exact", (*FIRST, "matte", "foreground"), (*SECOND, "matte"))):
         assert all(numbers[way]["first"][stage] > 0 for stage in first)
         assert all(numbers[way]["second"][stage] > 0 for stage in second)
         assert 5e7 < numbers[way]["peak"] < 1e10

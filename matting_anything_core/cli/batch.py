@@ -187,8 +187,8 @@ def run(args: argparse.Namespace) -> int:
             _Summary(summary) as table, _doubts() as doubts:
         batch = matte_batch(
             items, model=model, device=args.device, output=args.output, background=ground, bits=args.bits,
-            strip=args.strip, srgb=args.srgb, quality=fine, adjustment=change, overwrite=args.overwrite, guidance=args.guidance, sides=args.sides,
-            postprocess=args.postprocess, max_pixels=most, journal=journal,
+            strip=args.strip, srgb=args.srgb, quality=fine, adjustment=change, overwrite=args.overwrite,
+            guidance=args.guidance, sides=args.sides, postprocess=args.postprocess, max_pixels=most, journal=journal,
         )
 
         def take(outcome: Outcome) -> None:

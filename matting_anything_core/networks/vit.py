@@ -22,11 +22,12 @@ def _vit(name: str, width: int, depth: int, heads: int, everywhere: tuple[int, .
     """everywhere: the blocks whose attention is over the whole image; the others look at windows."""
 
     def build(size: int) -> nn.Module:
-        return ImageEncoderViT(
+        encoder: nn.Module = ImageEncoderViT(
             img_size=size, patch_size=PATCH, embed_dim=width, depth=depth, num_heads=heads, out_chans=CHANNELS,
             norm_layer=partial(nn.LayerNorm, eps=1e-6), use_rel_pos=True, window_size=window,
             global_attn_indexes=everywhere,
         )
+        return encoder
 
     def recognises(shapes: Shapes) -> bool:
         patches = shapes.get("image_encoder.patch_embed.proj.weight", ())

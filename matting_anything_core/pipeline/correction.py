@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from .seeds import Marks
 
-    Array = np.ndarray[Any, np.dtype[np.float32]]
+    Array = np.ndarray[Any, Any]
     Bools = np.ndarray[Any, np.dtype[np.bool_]]
     Rgb = np.ndarray[Any, np.dtype[np.uint8]]
 

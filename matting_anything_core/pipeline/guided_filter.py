@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 if TYPE_CHECKING:
     import numpy as np
 
-    Array: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
+    Array: TypeAlias = "np.ndarray[Any, Any]"
 
 EPSILON = 1e-4
 """Contrast below which colours explain nothing: a variance on the 0..1 scale, about that of a photograph's noise."""
@@ -30,7 +30,8 @@ class Linear(NamedTuple):
         from ..opencv import cv2
 
         red, green, blue = cv2.split(rgb)
-        return self.red * red + self.green * green + self.blue * blue + self.offset
+        result: Array = self.red * red + self.green * green + self.blue * blue + self.offset
+        return result
 
     def resized(self, width: int, height: int) -> Linear:
         """The functions of an image of another size, bilinear (He and Sun, "Fast Guided Filter", 2015)."""

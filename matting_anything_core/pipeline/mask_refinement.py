@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    Array = np.ndarray[Any, np.dtype[np.float32]]
-    Rgb = np.ndarray[Any, np.dtype[np.uint8]]
+    Array = np.ndarray[Any, Any]
+    Rgb = np.ndarray[Any, Any]
 
 CERTAIN = 4.0
 """Pixels with logits beyond this, and at least half of the object, tell what colours object and background have; in the
@@ -122,19 +122,19 @@ def _mean_field(decoded: Array, rgb: Rgb) -> Array:
 def _opinion(values: Array) -> Array:
     import numpy as np
 
-    return np.tanh(values * np.float32(1 / OPINION))
+    return np.asarray(np.tanh(values * np.float32(1 / OPINION)))
 
 
 def _sigmoid(values: Array) -> Array:
     import numpy as np
 
-    return 0.5 + 0.5 * np.tanh(0.5 * values)
+    return np.asarray(0.5 + 0.5 * np.tanh(0.5 * values))
 
 
 def _unit(rgb: Rgb) -> Array:
     import numpy as np
 
-    return rgb.astype(np.float32) * np.float32(1 / 255)
+    return np.asarray(rgb.astype(np.float32) * np.float32(1 / 255))
 
 
 def _small_components(there: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..boxes import concern
 from ..errors import MissingExtraError, PromptError
 from ..geometry import Fit, Window, check_point, clip_box, fit_picture, mask_bounds
-from ..strokes import Stroke
 from ..types import Box, Prompt
 from .seeds import points_on
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..image import Image
+    from ..types import Strokes
 
 MASK_LOGIT = 10.0
 """How sure a mask given as a prompt is: its logits are ±10, about what the mask decoder itself gives."""
@@ -112,7 +112,7 @@ def decoder_prompt(prompt: Prompt, part: Window) -> DecoderPrompt:
     if prompt.box is not None:
         x0, y0, x1, y1 = prompt.box
         box = clip_box((x0 - part.left, y0 - part.top, x1 - part.left, y1 - part.top), part.height, part.width)
-    mask = prompt.mask if prompt.previous is None else prompt.previous
+    mask = prompt.mask if prompt.former is None else prompt.former
     mask = None if mask is None else mask[part.slices()]
     if mask is not None and not mask.any():
         mask = None
@@ -145,19 +145,22 @@ def mask_logits(mask: np.ndarray[Any, Any], fit: Fit) -> Tensor:
 
 def hull(prompt: Prompt) -> Box | None:
     """The box around all that a checked prompt says of the object's extent; None when it says nothing of it."""
+    import numpy as np
+
     boxes: list[Box] = [] if prompt.box is None else [prompt.box]
-    if not boxes and prompt.previous is not None and (prompt.previous > 0.5).any():
-        boxes.append(mask_bounds(prompt.previous > 0.5))
+    former = None if prompt.former is None else np.asarray(prompt.former > 0.5)
+    if not boxes and former is not None and former.any():
+        boxes.append(mask_bounds(former))
     if not boxes:
         return None
     boxes += [(x, y, x, y) for (x, y), label in zip(prompt.points or (), prompt.labels or (), strict=True) if label]
-    if prompt.keep is not None:
-        boxes.append(_stroke_bounds(prompt.keep))
+    if prompt.kept is not None:
+        boxes.append(_stroke_bounds(prompt.kept))
     x0, y0, x1, y1 = zip(*boxes, strict=True)
     return min(x0), min(y0), max(x1), max(y1)
 
 
-def _stroke_bounds(strokes: tuple[Stroke, ...] | np.ndarray[Any, Any]) -> Box:
+def _stroke_bounds(strokes: Strokes) -> Box:
     if not isinstance(strokes, tuple):
         return mask_bounds(strokes)
     x = [place + side * stroke.width / 2 for stroke in strokes for place, _ in stroke.points for side in (-1, 1)]

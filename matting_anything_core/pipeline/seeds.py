@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import PromptError
 from ..geometry import Window
-from ..strokes import Stroke, draw
+from ..strokes import draw
 from ..types import Prompt
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from ..types import Strokes
 
     Marks = np.ndarray[Any, np.dtype[np.int8]]
 
@@ -55,7 +57,7 @@ def seeds_of(prompt: Prompt, height: int, width: int) -> Seeds:
     if prompt.points is None and prompt.keep is None and prompt.drop is None:
         return Seeds(None)
     marks = np.zeros((height, width), np.int8)
-    for strokes, mark in ((prompt.keep, KEEP), (prompt.drop, DROP)):
+    for strokes, mark in ((prompt.kept, KEEP), (prompt.dropped, DROP)):
         if strokes is not None:
             marks[stroke_mask(strokes, height, width)] = mark
     warnings = []
@@ -80,9 +82,7 @@ def seeds_of(prompt: Prompt, height: int, width: int) -> Seeds:
     return Seeds(marks, tuple(warnings))
 
 
-def stroke_mask(
-    strokes: tuple[Stroke, ...] | np.ndarray[Any, Any], height: int, width: int
-) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def stroke_mask(strokes: Strokes, height: int, width: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """The pixels of strokes, or of a mask that stands for them.
 
     Raises
@@ -145,7 +145,7 @@ def points_on(prompt: Prompt, window: Window, most: int = 3) -> list[tuple[tuple
     from ..opencv import cv2
 
     found = []
-    for strokes, label in ((prompt.keep, 1), (prompt.drop, 0)):
+    for strokes, label in ((prompt.kept, 1), (prompt.dropped, 0)):
         if strokes is None:
             continue
         shape = (window.bottom, window.right)

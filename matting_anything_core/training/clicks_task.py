@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -103,12 +103,13 @@ class ClicksTask(nn.Module):
         pixels = normalised(self.sam, rgb, sizes)
         precision = self.stage.precision
         with torch.autocast(pixels.device.type, DTYPES[precision], enabled=precision != "float32"):
-            return self.sam.encode(pixels).to(torch.float16)
+            features: Tensor = self.sam.encode(pixels).to(torch.float16)
+        return features
 
     @property
     def device(self) -> torch.device:
         """Where the networks are."""
-        return next(self.sam.parameters()).device
+        return torch.device(self.sam.mask_decoder.mask_tokens.weight.device)
 
     def forward(self, batch: Mapping[str, Tensor], step: int) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of a batch of `clicks_data.ClickViews`, and what to log."""
@@ -121,8 +122,7 @@ class ClicksTask(nn.Module):
 
     def _dialogue(self, talk: Dialogue, features: Tensor, rng: Rng) -> tuple[Tensor, dict[str, Tensor]]:
         rounds = 1 + int(rng.choice(self.stage.rounds, p=_shorter_rather(self.stage.rounds)))
-        owner = talk.owner
-        losses: list[Tensor] = []
+        owner, losses = talk.owner, []
         values: dict[str, Tensor] = {}
         for number in range(rounds + 1):
             bare, newest = chance(rng, BARE), chance(rng, NEWEST)
@@ -141,10 +141,11 @@ class ClicksTask(nn.Module):
                 loss = loss + self.stage.teacher * self._taught(talk, logits, features)
             losses.append(loss)
             talk.answer(logits.detach(), predicted.detach())
-            new = {"later_loss": loss.detach(), "later_iou": iou, "obeyed": hit} if number else \
-                {"first_loss": loss.detach(), "first_iou": iou}
-            for name, value in new.items():
-                values[name] = values.get(name, torch.zeros_like(value)) + value / (rounds if number else 1)
+            name = "first" if number == 0 else "later"
+            values[f"{name}_loss"] = values.get(f"{name}_loss", 0) + loss.detach() / (rounds if number else 1)
+            values[f"{name}_iou"] = values.get(f"{name}_iou", 0) + iou / (rounds if number else 1)
+            if number:
+                values["obeyed"] = values.get("obeyed", 0) + hit / rounds
         return torch.stack(losses).mean(), values
 
     @torch.no_grad()
@@ -163,10 +164,10 @@ class ClicksTask(nn.Module):
         rows = torch.nonzero(talk.starts == BOX)[:, 0]
         if not len(rows):
             return logits.sum() * 0
-        prompts, decoder = cast(Any, self.teacher)
+        prompts, decoder = self.teacher
         with torch.no_grad():
             sparse, dense = prompts(None, talk.boxes[rows], None)
-            place = prompts.get_dense_pe()
+            place: Tensor = prompts.get_dense_pe()  # type: ignore[operator]
             theirs, _ = lean_decode_masks(decoder, features, place, sparse, dense, talk.owner[rows])
         soft = theirs.sigmoid()
         weights = talk.weights[rows].unsqueeze(1)

@@ -14,8 +14,8 @@ from ..geometry import Fit
 from ..networks.m2m import Alphas, MaskToMatte
 from ..networks.sam import Sam
 from ..pipeline.mask_refinement import refine_mask
-from ..pipeline.prompting import clip_to_box
-from ..types import Box, Prompt
+from ..pipeline.prompting import DecoderPrompt, clip_to_box
+from ..types import Box
 from .encoder_task import normalised
 from .losses import matte_losses
 from .losses_sam import measured_iou
@@ -135,4 +135,4 @@ def _mended(logits: Tensor, box: Box, rgb: Tensor, size: tuple[int, int]) -> Ten
     height, width = size
     fit = Fit(height, width, rgb.shape[-1])
     colours = rgb[:, :height, :width].permute(1, 2, 0).cpu().numpy()
-    return refine_mask(clip_to_box(logits, Prompt(box=box), fit), colours, fit, whole=True)
+    return refine_mask(clip_to_box(logits, DecoderPrompt(box=box), fit), colours, fit, whole=True)

@@ -17,8 +17,7 @@ from ..networks.m2m import MaskToMatte
 from ..networks.sam import Sam
 from ..opencv import cv2
 from ..pipeline.mask_refinement import refine_mask
-from ..pipeline.prompting import clip_to_box
-from ..types import Prompt
+from ..pipeline.prompting import DecoderPrompt, clip_to_box
 from .augment import Array, Rng, blur, chance, placed, random_crop
 from .layouts import Record, list_records
 from .library import Bytes, Photo, cut_from, read_photo
@@ -126,7 +125,7 @@ def predict(sam: Sam, m2m: MaskToMatte | None, item: Item, matte_square: int, *,
     if snap:
         fit = Fit(item.alpha.shape[0], item.alpha.shape[1], sam.square)
         x0, y0, x1, y1 = box.tolist()
-        ended = clip_to_box(low[0].cpu(), Prompt(box=(x0, y0, x1, y1)), fit)
+        ended = clip_to_box(low[0].cpu(), DecoderPrompt(box=(x0, y0, x1, y1)), fit)
         low = refine_mask(ended, fit_picture(item.rgb, fit), fit, whole=True)[None].to(device)
     full = F.interpolate(low, (sam.square, sam.square), mode="bilinear", align_corners=False).cpu()
     shape = item.alpha.shape[0], item.alpha.shape[1]
