@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-BINS = 32
+BINS = 48
 """Bins along each axis of CIE L*a*b*."""
 UNSEEN = 2e-5
 """Added to each bin's share: how likely a colour is that was not seen."""
