@@ -314,6 +314,7 @@ class MattingAnything:
             pixels = to_square(colours, fit.at(side), self._sam.mean, self._sam.std, self.device)
         return View(window, fit, rgb, features.float(), pixels)
 
+    @on_its_device("decoding the prompts")
     @torch.inference_mode()
     def segment(self, view: View, prompts: Sequence[DecoderPrompt]) -> list[MaskLogits]:
         """The best of SAM's three candidate masks for each prompt, by predicted IoU (section 3.1).
@@ -358,6 +359,7 @@ class MattingAnything:
         selected, scores = logits[rows, best].float(), iou[rows, best].float().tolist()
         return [MaskLogits(selected[i : i + 1], scores[i]) for i in range(len(prompts))]
 
+    @on_its_device("refining a mask")
     @torch.inference_mode()
     def refine(self, view: View, mask: MaskLogits, prompt: DecoderPrompt, *, whole: bool = False) -> MaskLogits:
         """A decoded mask, clipped to its box and refined with the view's colours, where this model does so.
@@ -371,6 +373,7 @@ class MattingAnything:
             logits = refine_mask(logits, view.rgb, view.fit, whole=whole)
         return mask._replace(logits=logits)
 
+    @on_its_device("correcting a mask")
     @torch.inference_mode()
     def correct(
         self, view: View, mask: MaskLogits, marks: Marks, evidence: MaskLogits | None = None
@@ -406,6 +409,7 @@ class MattingAnything:
         logits[0, :height, :width] = torch.from_numpy(after).to(logits.device)
         return mask._replace(logits=logits), changed
 
+    @on_its_device("predicting alpha")
     @torch.inference_mode()
     def predict_alpha(
         self, embedding: Embedding, view: View, mask: MaskLogits, options: HeadOptions, *,
