@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .device import working
 from .errors import ImageError
 from .image.arrays import check_array
 
@@ -62,17 +63,22 @@ def estimate_foreground(
     ------
     ImageError
         For other types and shapes, and for numbers that are not finite or outside of 0..1.
+    DeviceError
+        When memory does not suffice.
     """
-    image, alpha = _checked(image, "the picture"), _checked(alpha, "alpha")
-    colours, share = _tensor(image), _tensor(alpha)
-    if own is not None:
-        opacity = _tensor(_checked(own, "the picture's own alpha"))
-        if opacity.shape != share.shape:
-            raise ImageError(f"the picture's own alpha has the shape {tuple(opacity.shape)}; "
-                             f"expected {tuple(share.shape)}, as alpha")
-        colours, share = without_hidden(colours, opacity), share_of_visible(share, opacity)
-    result: Array = estimate_foreground_tensor(colours, share, progress=progress).numpy()
-    return result
+    import torch
+
+    with working(torch.device("cpu"), "estimating the foreground colours"):
+        image, alpha = _checked(image, "the picture"), _checked(alpha, "alpha")
+        colours, share = _tensor(image), _tensor(alpha)
+        if own is not None:
+            opacity = _tensor(_checked(own, "the picture's own alpha"))
+            if opacity.shape != share.shape:
+                raise ImageError(f"the picture's own alpha has the shape {tuple(opacity.shape)}; "
+                                 f"expected {tuple(share.shape)}, as alpha")
+            colours, share = without_hidden(colours, opacity), share_of_visible(share, opacity)
+        result: Array = estimate_foreground_tensor(colours, share, progress=progress).numpy()
+        return result
 
 
 def share_of_visible(alpha: torch.Tensor, own: torch.Tensor) -> torch.Tensor:

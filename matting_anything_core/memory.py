@@ -119,7 +119,7 @@ def shortage(what: str, needed: int | None = None, *, advice: str = "", memory: 
     there = f" on {memory}" if memory else ""
     if room is not None:
         there = f"; {room.bound} has {in_words(room.total)}, {in_words(room.free)} of it free"
-    others = " (or raise that limit)" if room is not None and room.bound != "the machine" else ""
+    others = ", or raise that limit" if not advice and room is not None and room.bound != "the machine" else ""
     return DeviceError(f"{what} needs {need}{there}; {advice or _ADVICE}{others}")
 
 

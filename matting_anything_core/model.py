@@ -29,6 +29,7 @@ from .networks.m2m import MaskToMatte
 from .networks.sam import Sam, build_sam, load_state
 from .options import CHOICES, MatteOptions, OptionKeywords, chosen
 from .pipeline.closed_form import solve_trimap
+from .pipeline.continuation import around, as_logits, weight_of
 from .pipeline.correction import corrected
 from .pipeline.crops import crop_for
 from .pipeline.embedding import Embedding, View, visible_colours
@@ -36,7 +37,6 @@ from .pipeline.heads import HEADS, AlphaHead, BinaryMask, HeadOptions, Patch, bu
 from .pipeline.mask_refinement import refine_mask
 from .pipeline.masks import MaskLogits, at_input_size, united_masks
 from .pipeline.prompting import (
-    MASK_LOGIT,
     DecoderPrompt,
     checked,
     clip_to_box,
@@ -47,7 +47,7 @@ from .pipeline.prompting import (
     united,
 )
 from .pipeline.rough_mask import with_rough_mask
-from .pipeline.seeds import Seeds, held, seeds_of, shrunk
+from .pipeline.seeds import DROP, KEEP, Seeds, held, seeds_of, shrunk
 from .result import Matte, Source
 from .threads import check_threads
 from .types import ProgressCallback, Prompt, PromptInput, prompts_of
@@ -316,6 +316,7 @@ class MattingAnything:
             pixels = to_square(colours, fit.at(side), self._sam.mean, self._sam.std, self.device)
         return View(window, fit, rgb, features.float(), pixels)
 
+    @on_its_device("decoding the prompts")
     @torch.inference_mode()
     def segment(self, view: View, prompts: Sequence[DecoderPrompt]) -> list[MaskLogits]:
         """The best of SAM's three candidate masks for each prompt, by predicted IoU (section 3.1).
@@ -360,6 +361,7 @@ class MattingAnything:
         selected, scores = logits[rows, best].float(), iou[rows, best].float().tolist()
         return [MaskLogits(selected[i : i + 1], scores[i]) for i in range(len(prompts))]
 
+    @on_its_device("refining a mask")
     @torch.inference_mode()
     def refine(
         self, view: View, mask: MaskLogits, prompt: DecoderPrompt, *, whole: bool = False,
@@ -397,6 +399,7 @@ class MattingAnything:
         result[0, :height, :width] = torch.from_numpy(with_rough_mask(small, decoded)).to(result.device)
         return result
 
+    @on_its_device("correcting a mask")
     @torch.inference_mode()
     def correct(
         self, view: View, mask: MaskLogits, marks: Marks, evidence: MaskLogits | None = None
@@ -432,16 +435,18 @@ class MattingAnything:
         logits[0, :height, :width] = torch.from_numpy(after).to(logits.device)
         return mask._replace(logits=logits), changed
 
+    @on_its_device("predicting alpha")
     @torch.inference_mode()
     def predict_alpha(
         self, embedding: Embedding, view: View, mask: MaskLogits, options: HeadOptions, *,
-        report: ProgressCallback | None = None, where: Window | None = None,
+        report: ProgressCallback | None = None, where: Window | None = None, binary: BinaryMask | None = None,
     ) -> Patch:
         """The alpha of one object in the view's pixels (sections 3.2 and 3.3), from its mask.
 
-        where: the part of the view that matters; left out, all of it.
+        where: the part of the view that matters; left out, all of it. binary: the mask in the view's pixels there, when
+        it was made already.
         """
-        binary = BinaryMask.of(mask, view.fit)
+        binary = BinaryMask.of(mask, view.fit, where) if binary is None else binary
         if binary.bounds.empty:
             return Patch(torch.zeros((1, 1, 0, 0), device=self.device), Window(0, 0, 0, 0))
         rgb = embedding.visible[view.window.slices()]
@@ -476,7 +481,7 @@ class MattingAnything:
         report("matte", 0.02)
         previous = one.prompt.former
         if previous is not None:
-            mask = found._replace(logits=_as_logits(previous[view.window.slices()], view.fit).to(self.device))
+            mask = found._replace(logits=as_logits(previous[view.window.slices()], view.fit).to(self.device))
         elif how.reference:
             mask = found
         else:
@@ -487,24 +492,25 @@ class MattingAnything:
             evidence = found if one.begins == one.told else self.segment(view, [one.told])[0]
             mask, changed = self.correct(view, mask, one.marks, evidence)
         report("matte", 0.1)
-        where = None if previous is None else _around(changed, view.fit)
-        patch = self.predict_alpha(embedding, view, mask, how, report=report, where=where)
-        alpha, solid = _placed(patch, mask, view, embedding)
-        if previous is not None:
-            weight = _weight(changed, view.fit)
-            part = view.window.slices()
-            merged = previous.copy()
-            merged[part] += weight * (alpha[part] - previous[part])
-            outside = np.asarray(previous > 0.5)
-            outside[part] = solid[part]
-            alpha, solid = merged, outside
+        if previous is None:
+            size = embedding.image.height, embedding.image.width
+            alpha, solid = np.zeros(size, np.float32), np.zeros(size, np.bool_)
+            where, weight = Window(0, 0, view.fit.height, view.fit.width), None
+        else:
+            alpha, solid = previous.copy(), np.asarray(previous > 0.5)
+            where = around(changed, view.fit)
+            weight = weight_of(changed, view.fit, where)
+        if not where.empty:
+            binary = BinaryMask.of(mask, view.fit, where)
+            patch = self.predict_alpha(embedding, view, mask, how, report=report, where=where, binary=binary)
+            part = where.moved(view.window.top, view.window.left).slices()
+            fresh = _pasted(patch, where) * _opacity(embedding.image, part)
+            alpha[part] = fresh if weight is None else alpha[part] + weight * (fresh - alpha[part])
+            solid[part] = binary.within(where)[0, 0].cpu().numpy()
         if one.prompt.trimap is not None and not how.reference:
-            alpha, solid = self._within_trimap(embedding, one.prompt.trimap, alpha)
-        own = embedding.image.alpha
-        if own is not None:  # what is transparent in the image stays so
-            opacity = own.astype(np.float32) / np.float32(np.iinfo(own.dtype).max)
-            alpha *= opacity
-            solid &= own > 0
+            alpha, solid = self._within_trimap(embedding, one, alpha)
+        if embedding.image.alpha is not None:  # what is transparent in the image stays so
+            solid &= embedding.image.alpha > 0
         held(alpha, solid, one.seeds)
         report("matte", 1.0)
         alpha.setflags(write=False)
@@ -513,14 +519,19 @@ class MattingAnything:
                      warnings=one.seeds.warnings, source=Source(self, embedding, MatteOptions(**asdict(how))))
 
     def _within_trimap(
-        self, embedding: Embedding, trimap: np.ndarray[Any, Any], alpha: np.ndarray[Any, Any]
+        self, embedding: Embedding, one: _Asked, alpha: np.ndarray[Any, Any]
     ) -> tuple[np.ndarray[Any, np.dtype[np.float32]], np.ndarray[Any, np.dtype[np.bool_]]]:
-        """Alpha and mask that are as the trimap says where it is certain; in between as the alpha head says, where it
-        was trained to, and else solved in closed form."""
-        if self.defaults.head == "guided":
+        """Alpha and mask that are as the trimap, and the seeds, say where they are certain. In between as the alpha
+        head says, where it was trained to; else solved in closed form, unless an earlier matte is corrected."""
+        assert one.prompt.trimap is not None
+        trimap = one.prompt.trimap.copy()
+        if one.seeds.marks is not None:
+            trimap[one.seeds.marks == KEEP], trimap[one.seeds.marks == DROP] = 255, 0
+        if self.defaults.head == "guided" and one.prompt.former is None:
             result = solve_trimap(embedding.visible, trimap)
+            result *= _opacity(embedding.image, (slice(None), slice(None)))
         else:
-            result = np.where(trimap == 128, alpha, (trimap == 255).astype(np.float32))
+            result = np.where(trimap == 128, alpha, np.float32(1) * (trimap == 255))
         return result.astype(np.float32), np.asarray(result > 0.5)
 
 
@@ -550,61 +561,19 @@ def _defaults(defaults: Defaults, metadata: Mapping[str, str]) -> Defaults:
     return replace(defaults, **told)  # type: ignore[arg-type]
 
 
-def _as_logits(alpha: np.ndarray[Any, Any], fit: Fit) -> Tensor:
-    """Alpha h×w in 0..1 of a view's pixels as logits 1×S×S over the padded input."""
-    height, width = fit.scaled
-    small = fit_picture(np.round(alpha * 255).astype(np.uint8), fit)
-    logits = torch.full((1, fit.square, fit.square), -MASK_LOGIT)
-    logits[0, :height, :width] = torch.from_numpy(small.astype(np.float32) * (2 * MASK_LOGIT / 255) - MASK_LOGIT)
-    return logits
-
-
-def _around(changed: np.ndarray[Any, np.dtype[np.bool_]], fit: Fit) -> Window:
-    """The part of a view's pixels in which a change of its mask, at the scaled size, can matter."""
-    from .pipeline.merging import grow
-
-    rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
-    if not len(rows):
-        return Window(0, 0, 0, 0)
-    down, across = fit.height / fit.scaled[0], fit.width / fit.scaled[1]
-    inner = Window(int(rows[0] * down), int(columns[0] * across), int((rows[-1] + 1) * down) + 1,
-                   int((columns[-1] + 1) * across) + 1)
-    return grow(inner, int(AROUND * max(down, across)), (fit.height, fit.width))
-
-
-def _weight(changed: np.ndarray[Any, np.dtype[np.bool_]], fit: Fit) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """How much of the new alpha counts, H×W in 0..1 in a view's pixels: all of it where the mask changed and about
-    there, nothing elsewhere."""
-    from .opencv import cv2
-
-    if not changed.any():
-        return np.zeros((fit.height, fit.width), np.float32)
-    side = 2 * NEAR + 1
-    near = cv2.dilate(changed.astype(np.float32), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
-    soft = cv2.blur(near, (NEAR, NEAR), borderType=cv2.BORDER_REPLICATE)
-    large = cv2.resize(soft, (fit.width, fit.height), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(large, np.float32)
-
-
-AROUND = 24
-"""Pixels of the network's input about a change in which alpha is predicted anew …"""
-NEAR = 5
-"""… and about which the new alpha counts."""
-
-
-def _placed(
-    patch: Patch, mask: MaskLogits, view: View, embedding: Embedding
-) -> tuple[np.ndarray[Any, np.dtype[np.float32]], np.ndarray[Any, np.dtype[np.bool_]]]:
-    """Alpha and mask of the whole image, from those of a view."""
-    size = embedding.image.height, embedding.image.width
-    alpha, solid = np.zeros(size, np.float32), np.zeros(size, np.bool_)
-    down, right = view.window.top, view.window.left
+def _pasted(patch: Patch, where: Window) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """A patch of alpha inside a window of the view that holds it; 0 elsewhere."""
+    alpha = np.zeros((where.height, where.width), np.float32)
     if not patch.window.empty:
-        alpha[patch.window.moved(down, right).slices()] = patch.alpha[0, 0].clamp(0, 1).cpu().numpy()
-    binary = BinaryMask.of(mask, view.fit)
-    if not binary.bounds.empty:
-        solid[binary.bounds.moved(down, right).slices()] = binary.inside.cpu().numpy()
-    return alpha, solid
+        alpha[patch.window.relative_to(where).slices()] = patch.alpha[0, 0].clamp(0, 1).cpu().numpy()
+    return alpha
+
+
+def _opacity(image: Image, part: tuple[slice, slice]) -> np.ndarray[Any, np.dtype[np.float32]] | np.float32:
+    """The image's own alpha in some rows and columns, 0..1; 1 for an opaque image."""
+    if image.alpha is None:
+        return np.float32(1)
+    return image.alpha[part].astype(np.float32) / np.float32(np.iinfo(image.alpha.dtype).max)
 
 
 def _part_of(report: ProgressCallback, start: float, stop: float) -> ProgressCallback:

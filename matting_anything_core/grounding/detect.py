@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..device import autocast, in_chunks, resolve_device, resolve_dtype
+from ..device import autocast, in_chunks, on_its_device, resolve_device, resolve_dtype, working
 from ..errors import DeviceError, NothingFoundError, PromptError
 from ..geometry import Window, clip_box
 from ..image import read_image
@@ -70,6 +70,8 @@ class Search:
 class Grounding:
     """A Grounding DINO on a device, ready to look for phrases. It holds no other state; threads may share it."""
 
+    threads: int | None = None
+
     def __init__(self, network: Network, *, device: str | torch.device = "auto", dtype: str | torch.dtype = "auto"):
         """network: from `read_network`. device, dtype: as for `load_grounding`, which is the usual way to get one."""
         self.device = resolve_device(device)
@@ -105,6 +107,7 @@ class Grounding:
                              within=within)
         return list(search.matches) if all_matches else search.best_of_each()
 
+    @on_its_device("looking for words")
     def search(
         self,
         image: ImageInput,
@@ -183,8 +186,10 @@ def load_grounding(
     Raises MissingExtraError without transformers (4.57 or later, or 5: extra `text`), WeightsError when the weights are
     missing, damaged or another network's, DeviceError for an absent device.
     """
-    resolve_dtype(dtype, resolve_device(device))  # before anything is read
-    return Grounding(read_network(path_or_name, folders=folders), device=device, dtype=dtype)
+    where = resolve_device(device)
+    resolve_dtype(dtype, where)  # before anything is read
+    with working(where, f"loading {path_or_name}"):
+        return Grounding(read_network(path_or_name, folders=folders), device=device, dtype=dtype)
 
 
 def to_network(rgb: np.ndarray[Any, Any], shortest: int, longest: int) -> tuple[torch.Tensor, tuple[float, float]]:

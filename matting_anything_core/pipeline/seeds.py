@@ -160,13 +160,18 @@ def shrunk(seeds: Seeds, window: Window, size: tuple[int, int]) -> Marks:
     part = seeds.marks[window.slices()]
     if part.shape == size:
         return part
-    result = np.zeros(size, np.int8)
-    if part.any():
-        covered = [cv2.resize((part == mark).astype(np.float32), (size[1], size[0]), interpolation=cv2.INTER_AREA)
-                   for mark in (KEEP, DROP)]
-        result[covered[0] > 0] = KEEP
-        result[(covered[1] > 0) & (covered[1] >= covered[0])] = DROP
-    return result
+    rows, columns = np.nonzero(part)
+    marks = part[rows, columns]
+    down, across = size[0] / max(part.shape[0], 1), size[1] / max(part.shape[1], 1)
+    balance = np.zeros(size, np.float32)
+    if down <= 1 and across <= 1:
+        np.add.at(balance, ((rows * down).astype(int), (columns * across).astype(int)), marks)
+        result = np.sign(balance).astype(np.int8)
+        tied = np.zeros(size, bool)
+        tied[(rows * down).astype(int), (columns * across).astype(int)] = True
+        result[tied & (result == 0)] = DROP
+        return result
+    return np.asarray(cv2.resize(part, (size[1], size[0]), interpolation=cv2.INTER_NEAREST), np.int8)
 
 
 def held(alpha: np.ndarray[Any, np.dtype[np.float32]], mask: np.ndarray[Any, np.dtype[np.bool_]], seeds: Seeds) -> None:
@@ -175,11 +180,13 @@ def held(alpha: np.ndarray[Any, np.dtype[np.float32]], mask: np.ndarray[Any, np.
 
     if seeds.marks is None:
         return
-    keep, drop = seeds.marks == KEEP, seeds.marks == DROP
-    mask |= keep
-    mask &= ~drop
-    alpha[keep & (alpha < HALF_UP)] = np.float32(1)
-    alpha[drop & (alpha > HALF_DOWN)] = np.float32(0)
+    places = np.nonzero(seeds.marks)
+    keep = seeds.marks[places] == KEEP
+    mask[places] = keep
+    values = alpha[places]
+    values[keep & (values < HALF_UP)] = 1
+    values[~keep & (values > HALF_DOWN)] = 0
+    alpha[places] = values
 
 
 HALF_UP, HALF_DOWN = 0.55, 0.45

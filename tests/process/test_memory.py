@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from matting_anything_core import DeviceError, MattingError, startup
+from matting_anything_core.cli import status_of
 from matting_anything_core.device import working
 from matting_anything_core.memory import (
     asked_for,
@@ -151,7 +152,7 @@ def test_a_command_under_a_limit_ends_in_one_line(tmp_path):
         pytest.skip("torch's build for CPUs fits into that")
     done = subprocess.run(["bash", "-c", command], env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True,
                           text=True, check=False)
-    assert done.returncode == 2
+    assert done.returncode == status_of(DeviceError())
     assert done.stderr.count("\n") == 1
     assert "needs at least" in done.stderr
     assert "ulimit -v" in done.stderr

@@ -59,7 +59,7 @@ def test_commands_end_in_one_line(without, tmp_path, command):
         (tmp_path / folder).mkdir(exist_ok=True)
         cv2.imwrite(str(tmp_path / folder / "a.png"), np.zeros((40, 50, 3), np.uint8))
     done = without(LIBGL, "-m", "matting_anything_core.cli", *command)
-    assert done.returncode == 2, done.stderr
+    assert done.returncode > 1, done.stderr
     assert "Traceback" not in done.stderr
     assert "opencv-python-headless" in done.stderr or "there is no file" in done.stderr
 

@@ -16,6 +16,7 @@ from tiny import picture, tiny_model
 
 from matting_anything_core import Prompt, load_model, matte
 from matting_anything_core.assets import DEMO_BOX, demo_picture
+from matting_anything_core.foreground import estimate_foreground
 from matting_anything_core.isolation import isolated
 
 RGB = picture(90, 120)
@@ -110,6 +111,22 @@ def test_a_model_loads_under_the_programs_settings(name):
     assert types == {torch.float32, torch.int64}
     assert devices == {"cpu"}
     assert all(torch.equal(value, plain[key]) for key, value in model.sam.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["float64", "device", "autocast", "numpy raises"])
+def test_the_steps_one_by_one_and_corrections(name):
+    """The public steps are not only called by `matte`."""
+    def steps():
+        model = tiny_model()
+        embedding = model.embed(RGB)
+        [matte] = model.matte(embedding, PROMPTS[:1])
+        better = matte.corrected(points=[(60, 40)], labels=[0])
+        return [matte.alpha, better.alpha, estimate_foreground(matte.image.rgb_float(), matte.alpha)]
+
+    plain = steps()
+    with SETTINGS[name]():
+        found = steps()
+    assert all(np.array_equal(one, other) for one, other in zip(found, plain, strict=True))
 
 
 def test_nothing_of_the_programs_is_changed():
