@@ -145,15 +145,26 @@ def _trimap(value: Any) -> np.ndarray[Any, Any]:
     return result
 
 
-def _previous(value: Any) -> np.ndarray[Any, Any]:
-    """The alpha H×W float32 in 0..1 of a matte, or of an array as masks are given."""
+@dataclass(frozen=True, eq=False)
+class Former:
+    """What a prompt corrects, checked: alpha H×W float32 in 0..1, read-only."""
+
+    alpha: np.ndarray[Any, Any]
+
+
+def _previous(value: Any) -> Former:
+    """A matte, or an array as masks are given; the alpha of our own mattes is taken as it is."""
     import numpy as np
 
+    if isinstance(value, Former):
+        return value
+    if getattr(value, "source", None) is not None:
+        return Former(value.alpha)
     alpha = _array(getattr(value, "alpha", value), "previous")
     top = {"b": 1, "u": 255 if alpha.dtype == np.uint8 else 65535}.get(alpha.dtype.kind, 1)
     result: np.ndarray[Any, Any] = np.clip(alpha.astype(np.float32) / np.float32(top), 0, 1)
     result.setflags(write=False)
-    return result
+    return Former(result)
 
 
 CERTAIN = 0.02
@@ -206,7 +217,7 @@ class Prompt:
     keep: Sequence[Stroke] | np.ndarray[Any, Any] | None = field(default=None, repr=False)
     drop: Sequence[Stroke] | np.ndarray[Any, Any] | None = field(default=None, repr=False)
     trimap: np.ndarray[Any, Any] | None = field(default=None, repr=False)
-    previous: Matte | np.ndarray[Any, Any] | None = field(default=None, repr=False)
+    previous: Matte | Former | np.ndarray[Any, Any] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         def put(name: str, value: object) -> None:
@@ -254,7 +265,7 @@ class Prompt:
     @property
     def former(self) -> np.ndarray[Any, Any] | None:
         """The alpha of the previous matte as it is used: H×W float32 in 0..1."""
-        return cast("np.ndarray[Any, Any] | None", self.previous)
+        return self.previous.alpha if isinstance(self.previous, Former) else None
 
     @property
     def kept(self) -> Strokes | None:
