@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     Marks = np.ndarray[Any, np.dtype[np.int8]]
 
 KEEP, DROP = 1, -1
-SMALLEST = 2.5
+SMALLEST = 2.0
 """Radius in pixels of the disc that a point marks, and …"""
-SHARE = 0.004
+SHARE = 0.003
 """… as a share of the image's longer side; the larger one counts."""
 MOST_STROKES = 16
 """A network is told of so many strokes of a kind; all of them hold."""
