@@ -15,7 +15,9 @@ the model and the embedding:
     embedding = model.embed(image)                        # once a picture
     mattes = model.matte(embedding, [Prompt(box=…), Prompt(points=[(x, y), …], labels=[1, 0])])
 
-Data runs one way: types → image, geometry → networks → weights → refine → model → foreground → api. Nothing is
+What is wrong is corrected by hand: `result.corrected(points=[(300, 200)], labels=[0])`.
+
+Data runs one way: types → image, geometry → networks → weights → pipeline → model → api. Nothing is
 downloaded unless asked for, and torch is imported when it is first needed.
 """
 
@@ -45,7 +47,7 @@ if TYPE_CHECKING:
     from .model import MattingAnything
     from .result import Matte
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "CancelledError", "DeviceError", "Embedding", "Image", "ImageError", "Matte", "MatteOptions",

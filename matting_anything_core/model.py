@@ -28,6 +28,8 @@ from .networks.backbones import BACKBONES
 from .networks.m2m import MaskToMatte
 from .networks.sam import Sam, build_sam, load_state
 from .options import CHOICES, MatteOptions, OptionKeywords, chosen
+from .pipeline.closed_form import solve_trimap
+from .pipeline.continuation import around, as_logits, weight_of
 from .pipeline.correction import corrected
 from .pipeline.crops import crop_for
 from .pipeline.embedding import Embedding, View, visible_colours
@@ -35,7 +37,6 @@ from .pipeline.heads import HEADS, AlphaHead, BinaryMask, HeadOptions, Patch, bu
 from .pipeline.mask_refinement import refine_mask
 from .pipeline.masks import MaskLogits, at_input_size, united_masks
 from .pipeline.prompting import (
-    MASK_LOGIT,
     DecoderPrompt,
     checked,
     clip_to_box,
@@ -45,7 +46,8 @@ from .pipeline.prompting import (
     mask_logits,
     united,
 )
-from .pipeline.seeds import Seeds, held, seeds_of, shrunk
+from .pipeline.rough_mask import with_rough_mask
+from .pipeline.seeds import DROP, KEEP, Seeds, held, seeds_of, shrunk
 from .result import Matte, Source
 from .threads import check_threads
 from .types import ProgressCallback, Prompt, PromptInput, prompts_of
@@ -211,7 +213,7 @@ class MattingAnything:
         for window in dict.fromkeys(one.window for one in asked):
             members = [index for index, one in enumerate(asked) if one.window == window]
             view = self.view(embedding, window)
-            masks = self.segment(view, [asked[index].told for index in members])
+            masks = self.segment(view, [asked[index].begins for index in members])
             for index, mask in zip(members, masks, strict=True):
                 step = _part_of(report, len(found) / len(asked), (len(found) + 1) / len(asked))
                 found[index] = self._finished(embedding, view, asked[index], mask, how, step)
@@ -242,9 +244,9 @@ class MattingAnything:
         report("matte", 0.0)
         asked = [self._ask(embedding, prompt, how, embedding.whole) for prompt in ready]
         view = self.view(embedding, embedding.whole)
-        masks = self.segment(view, [one.told for one in asked])
+        masks = self.segment(view, [one.begins for one in asked])
         if self.defaults.clip_to_box:
-            masks = [mask._replace(logits=clip_to_box(mask.logits, one.told, view.fit))
+            masks = [mask._replace(logits=clip_to_box(mask.logits, one.begins, view.fit))
                      for one, mask in zip(asked, masks, strict=True)]
         everything = replace(self._ask(embedding, united(ready), how, embedding.whole), several=True)
         return self._finished(embedding, view, everything, united_masks(masks), how, _part_of(report, 0, 1))
@@ -361,17 +363,41 @@ class MattingAnything:
 
     @on_its_device("refining a mask")
     @torch.inference_mode()
-    def refine(self, view: View, mask: MaskLogits, prompt: DecoderPrompt, *, whole: bool = False) -> MaskLogits:
+    def refine(
+        self, view: View, mask: MaskLogits, prompt: DecoderPrompt, *, whole: bool = False,
+        rough: np.ndarray[Any, Any] | None = None,
+    ) -> MaskLogits:
         """A decoded mask, clipped to its box and refined with the view's colours, where this model does so.
 
-        whole: the prompt says that it is one object, of which small components are no part.
+        Parameters
+        ----------
+        view : View
+            That the mask was found in.
+        mask : MaskLogits
+            From `segment`.
+        prompt : DecoderPrompt
+            What the decoder was told.
+        whole : bool
+            The prompt says that it is one object, of which small components are no part.
+        rough : ndarray, optional
+            H×W bool, a rough mask in the view's pixels that came with the prompt (see pipeline/rough_mask.py).
         """
         logits = mask.logits
         if self.defaults.clip_to_box:
             logits = clip_to_box(logits, prompt, view.fit)
+        if rough is not None:
+            logits = self._with_rough_mask(view, logits, rough)
         if self.defaults.refine_masks:
             logits = refine_mask(logits, view.rgb, view.fit, whole=whole)
         return mask._replace(logits=logits)
+
+    def _with_rough_mask(self, view: View, logits: Tensor, rough: np.ndarray[Any, Any]) -> Tensor:
+        height, width = view.fit.scaled
+        small = fit_picture(rough.astype(np.uint8) * 255, view.fit) > 127
+        result = at_input_size(logits, view.fit).clone()
+        decoded = result[0, :height, :width].cpu().numpy()
+        result[0, :height, :width] = torch.from_numpy(with_rough_mask(small, decoded)).to(result.device)
+        return result
 
     @on_its_device("correcting a mask")
     @torch.inference_mode()
@@ -413,13 +439,14 @@ class MattingAnything:
     @torch.inference_mode()
     def predict_alpha(
         self, embedding: Embedding, view: View, mask: MaskLogits, options: HeadOptions, *,
-        report: ProgressCallback | None = None, where: Window | None = None,
+        report: ProgressCallback | None = None, where: Window | None = None, binary: BinaryMask | None = None,
     ) -> Patch:
         """The alpha of one object in the view's pixels (sections 3.2 and 3.3), from its mask.
 
-        where: the part of the view that matters; left out, all of it.
+        where: the part of the view that matters; left out, all of it. binary: the mask in the view's pixels there, when
+        it was made already.
         """
-        binary = BinaryMask.of(mask, view.fit)
+        binary = BinaryMask.of(mask, view.fit, where) if binary is None else binary
         if binary.bounds.empty:
             return Patch(torch.zeros((1, 1, 0, 0), device=self.device), Window(0, 0, 0, 0))
         rgb = embedding.visible[view.window.slices()]
@@ -440,7 +467,11 @@ class MattingAnything:
         part = self.window_for(prompt, image, detail=how.detail) if window is None else window
         seeds = Seeds(None) if how.reference else seeds_of(prompt, image.height, image.width)
         marks = shrunk(seeds, part, Fit(part.height, part.width, self.square).scaled)
-        return _Asked(prompt, part, decoder_prompt(prompt, part), seeds, marks)
+        told = decoder_prompt(prompt, part, with_mask=how.reference)
+        begins = told
+        if self.defaults.points_correct and not how.reference and told.box is not None and prompt.former is None:
+            begins = told._replace(points=(), labels=())
+        return _Asked(prompt, part, begins, told, seeds, marks)
 
     def _finished(
         self, embedding: Embedding, view: View, one: _Asked, found: MaskLogits, how: HeadOptions,
@@ -450,31 +481,36 @@ class MattingAnything:
         report("matte", 0.02)
         previous = one.prompt.former
         if previous is not None:
-            mask = found._replace(logits=_as_logits(previous[view.window.slices()], view.fit).to(self.device))
+            mask = found._replace(logits=as_logits(previous[view.window.slices()], view.fit).to(self.device))
         elif how.reference:
             mask = found
         else:
-            mask = self.refine(view, found, one.told, whole=one.whole)
+            rough = None if one.prompt.mask is None else one.prompt.mask[view.window.slices()]
+            mask = self.refine(view, found, one.begins, whole=one.whole, rough=rough)
         changed = np.zeros(view.fit.scaled, np.bool_)
         if one.marks.any():
-            mask, changed = self.correct(view, mask, one.marks, found)
+            evidence = found if one.begins == one.told else self.segment(view, [one.told])[0]
+            mask, changed = self.correct(view, mask, one.marks, evidence)
         report("matte", 0.1)
-        where = None if previous is None else _around(changed, view.fit)
-        patch = self.predict_alpha(embedding, view, mask, how, report=report, where=where)
-        alpha, solid = _placed(patch, mask, view, embedding)
-        if previous is not None:
-            weight = _weight(changed, view.fit)
-            part = view.window.slices()
-            merged = previous.copy()
-            merged[part] += weight * (alpha[part] - previous[part])
-            outside = np.asarray(previous > 0.5)
-            outside[part] = solid[part]
-            alpha, solid = merged, outside
-        own = embedding.image.alpha
-        if own is not None:  # what is transparent in the image stays so
-            opacity = own.astype(np.float32) / np.float32(np.iinfo(own.dtype).max)
-            alpha *= opacity
-            solid &= own > 0
+        if previous is None:
+            size = embedding.image.height, embedding.image.width
+            alpha, solid = np.zeros(size, np.float32), np.zeros(size, np.bool_)
+            where, weight = Window(0, 0, view.fit.height, view.fit.width), None
+        else:
+            alpha, solid = previous.copy(), np.asarray(previous > 0.5)
+            where = around(changed, view.fit)
+            weight = weight_of(changed, view.fit, where)
+        if not where.empty:
+            binary = BinaryMask.of(mask, view.fit, where)
+            patch = self.predict_alpha(embedding, view, mask, how, report=report, where=where, binary=binary)
+            part = where.moved(view.window.top, view.window.left).slices()
+            fresh = _pasted(patch, where) * _opacity(embedding.image, part)
+            alpha[part] = fresh if weight is None else alpha[part] + weight * (fresh - alpha[part])
+            solid[part] = binary.within(where)[0, 0].cpu().numpy()
+        if one.prompt.trimap is not None and not how.reference:
+            alpha, solid = self._within_trimap(embedding, one, alpha)
+        if embedding.image.alpha is not None:  # what is transparent in the image stays so
+            solid &= embedding.image.alpha > 0
         held(alpha, solid, one.seeds)
         report("matte", 1.0)
         alpha.setflags(write=False)
@@ -482,14 +518,31 @@ class MattingAnything:
         return Matte(alpha=alpha, mask=solid, score=found.score, prompt=one.prompt, image=embedding.image,
                      warnings=one.seeds.warnings, source=Source(self, embedding, MatteOptions(**asdict(how))))
 
+    def _within_trimap(
+        self, embedding: Embedding, one: _Asked, alpha: np.ndarray[Any, Any]
+    ) -> tuple[np.ndarray[Any, np.dtype[np.float32]], np.ndarray[Any, np.dtype[np.bool_]]]:
+        """Alpha and mask that are as the trimap, and the seeds, say where they are certain. In between as the alpha
+        head says, where it was trained to; else solved in closed form, unless an earlier matte is corrected."""
+        assert one.prompt.trimap is not None
+        trimap = one.prompt.trimap.copy()
+        if one.seeds.marks is not None:
+            trimap[one.seeds.marks == KEEP], trimap[one.seeds.marks == DROP] = 255, 0
+        if self.defaults.head == "guided" and one.prompt.former is None:
+            result = solve_trimap(embedding.visible, trimap)
+            result *= _opacity(embedding.image, (slice(None), slice(None)))
+        else:
+            result = np.where(trimap == 128, alpha, np.float32(1) * (trimap == 255))
+        return result.astype(np.float32), np.asarray(result > 0.5)
+
 
 @dataclass(frozen=True, eq=False)
 class _Asked:
-    """A checked prompt, the part of the image to look at, what the decoder is told of it there, and its seeds: in the
-    image's pixels, and at the view's scaled size."""
+    """A checked prompt, the part of the image to look at, what the decoder is told of it there (begins: for the mask
+    that is then corrected; told: all of it), and its seeds: in the image's pixels, and at the view's scaled size."""
 
     prompt: Prompt
     window: Window
+    begins: DecoderPrompt
     told: DecoderPrompt
     seeds: Seeds
     marks: Marks
@@ -497,9 +550,8 @@ class _Asked:
 
     @property
     def whole(self) -> bool:
-        """Whether a box is all that is known, so that small components are no part of the object."""
-        prompt = self.prompt
-        return not self.several and prompt.points is None and prompt.mask is None and not self.seeds
+        """Whether the mask begins with a box alone, so that small components are no part of the object."""
+        return not self.several and not self.begins.points and self.prompt.mask is None
 
 
 def _defaults(defaults: Defaults, metadata: Mapping[str, str]) -> Defaults:
@@ -509,61 +561,19 @@ def _defaults(defaults: Defaults, metadata: Mapping[str, str]) -> Defaults:
     return replace(defaults, **told)  # type: ignore[arg-type]
 
 
-def _as_logits(alpha: np.ndarray[Any, Any], fit: Fit) -> Tensor:
-    """Alpha h×w in 0..1 of a view's pixels as logits 1×S×S over the padded input."""
-    height, width = fit.scaled
-    small = fit_picture(np.round(alpha * 255).astype(np.uint8), fit)
-    logits = torch.full((1, fit.square, fit.square), -MASK_LOGIT)
-    logits[0, :height, :width] = torch.from_numpy(small.astype(np.float32) * (2 * MASK_LOGIT / 255) - MASK_LOGIT)
-    return logits
-
-
-def _around(changed: np.ndarray[Any, np.dtype[np.bool_]], fit: Fit) -> Window:
-    """The part of a view's pixels in which a change of its mask, at the scaled size, can matter."""
-    from .pipeline.merging import grow
-
-    rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
-    if not len(rows):
-        return Window(0, 0, 0, 0)
-    down, across = fit.height / fit.scaled[0], fit.width / fit.scaled[1]
-    inner = Window(int(rows[0] * down), int(columns[0] * across), int((rows[-1] + 1) * down) + 1,
-                   int((columns[-1] + 1) * across) + 1)
-    return grow(inner, int(AROUND * max(down, across)), (fit.height, fit.width))
-
-
-def _weight(changed: np.ndarray[Any, np.dtype[np.bool_]], fit: Fit) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """How much of the new alpha counts, H×W in 0..1 in a view's pixels: all of it where the mask changed and about
-    there, nothing elsewhere."""
-    from .opencv import cv2
-
-    if not changed.any():
-        return np.zeros((fit.height, fit.width), np.float32)
-    side = 2 * NEAR + 1
-    near = cv2.dilate(changed.astype(np.float32), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
-    soft = cv2.blur(near, (NEAR, NEAR), borderType=cv2.BORDER_REPLICATE)
-    large = cv2.resize(soft, (fit.width, fit.height), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(large, np.float32)
-
-
-AROUND = 24
-"""Pixels of the network's input about a change in which alpha is predicted anew …"""
-NEAR = 5
-"""… and about which the new alpha counts."""
-
-
-def _placed(
-    patch: Patch, mask: MaskLogits, view: View, embedding: Embedding
-) -> tuple[np.ndarray[Any, np.dtype[np.float32]], np.ndarray[Any, np.dtype[np.bool_]]]:
-    """Alpha and mask of the whole image, from those of a view."""
-    size = embedding.image.height, embedding.image.width
-    alpha, solid = np.zeros(size, np.float32), np.zeros(size, np.bool_)
-    down, right = view.window.top, view.window.left
+def _pasted(patch: Patch, where: Window) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """A patch of alpha inside a window of the view that holds it; 0 elsewhere."""
+    alpha = np.zeros((where.height, where.width), np.float32)
     if not patch.window.empty:
-        alpha[patch.window.moved(down, right).slices()] = patch.alpha[0, 0].clamp(0, 1).cpu().numpy()
-    binary = BinaryMask.of(mask, view.fit)
-    if not binary.bounds.empty:
-        solid[binary.bounds.moved(down, right).slices()] = binary.inside.cpu().numpy()
-    return alpha, solid
+        alpha[patch.window.relative_to(where).slices()] = patch.alpha[0, 0].clamp(0, 1).cpu().numpy()
+    return alpha
+
+
+def _opacity(image: Image, part: tuple[slice, slice]) -> np.ndarray[Any, np.dtype[np.float32]] | np.float32:
+    """The image's own alpha in some rows and columns, 0..1; 1 for an opaque image."""
+    if image.alpha is None:
+        return np.float32(1)
+    return image.alpha[part].astype(np.float32) / np.float32(np.iinfo(image.alpha.dtype).max)
 
 
 def _part_of(report: ProgressCallback, start: float, stop: float) -> ProgressCallback:

@@ -145,15 +145,26 @@ def _trimap(value: Any) -> np.ndarray[Any, Any]:
     return result
 
 
-def _previous(value: Any) -> np.ndarray[Any, Any]:
-    """The alpha H×W float32 in 0..1 of a matte, or of an array as masks are given."""
+@dataclass(frozen=True, eq=False)
+class Former:
+    """What a prompt corrects, checked: alpha H×W float32 in 0..1, read-only."""
+
+    alpha: np.ndarray[Any, Any]
+
+
+def _previous(value: Any) -> Former:
+    """A matte, or an array as masks are given; the alpha of our own mattes is taken as it is."""
     import numpy as np
 
+    if isinstance(value, Former):
+        return value
+    if getattr(value, "source", None) is not None:
+        return Former(value.alpha)
     alpha = _array(getattr(value, "alpha", value), "previous")
     top = {"b": 1, "u": 255 if alpha.dtype == np.uint8 else 65535}.get(alpha.dtype.kind, 1)
-    result = np.clip(alpha.astype(np.float32) / np.float32(top), 0, 1)
+    result: np.ndarray[Any, Any] = np.clip(alpha.astype(np.float32) / np.float32(top), 0, 1)
     result.setflags(write=False)
-    return result
+    return Former(result)
 
 
 CERTAIN = 0.02
@@ -206,7 +217,7 @@ class Prompt:
     keep: Sequence[Stroke] | np.ndarray[Any, Any] | None = field(default=None, repr=False)
     drop: Sequence[Stroke] | np.ndarray[Any, Any] | None = field(default=None, repr=False)
     trimap: np.ndarray[Any, Any] | None = field(default=None, repr=False)
-    previous: Matte | np.ndarray[Any, Any] | None = field(default=None, repr=False)
+    previous: Matte | Former | np.ndarray[Any, Any] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         def put(name: str, value: object) -> None:
@@ -254,7 +265,7 @@ class Prompt:
     @property
     def former(self) -> np.ndarray[Any, Any] | None:
         """The alpha of the previous matte as it is used: H×W float32 in 0..1."""
-        return cast("np.ndarray[Any, Any] | None", self.previous)
+        return self.previous.alpha if isinstance(self.previous, Former) else None
 
     @property
     def kept(self) -> Strokes | None:
@@ -311,12 +322,34 @@ def continued(
         When nothing is said now, and as for `Prompt`.
     """
     new, old = Prompt(points=points, labels=labels, keep=keep, drop=drop, previous=matte), matte.prompt
+    said = list(zip(old.points or (), old.labels or (), strict=True))
+    kept, dropped = old.kept, old.dropped
+    if new.kept is not None or new.dropped is not None:  # new strokes overrule what was said before in their place
+        keeping, dropping = (None if one is None else _mask_of(one, matte) for one in (new.kept, new.dropped))
+        said = [((x, y), label) for (x, y), label in said if not _covers(dropping if label else keeping, x, y)]
+        kept, dropped = _without(kept, dropping, matte), _without(dropped, keeping, matte)
+    said += zip(new.points or (), new.labels or (), strict=True)
     return replace(
-        old, previous=matte, text=None,
-        points=(*(old.points or ()), *(new.points or ())) or None,
-        labels=(*(old.labels or ()), *(new.labels or ())) or None,
-        keep=_joined(old.keep, new.keep), drop=_joined(old.drop, new.drop),
+        old, previous=matte, text=None, points=[point for point, _ in said] or None,
+        labels=[label for _, label in said] or None, keep=_joined(kept, new.kept), drop=_joined(dropped, new.dropped),
     )
+
+
+def _mask_of(strokes: Strokes, matte: Matte) -> np.ndarray[Any, Any]:
+    return draw(strokes, *matte.alpha.shape) if isinstance(strokes, tuple) else strokes
+
+
+def _covers(mask: np.ndarray[Any, Any] | None, x: float, y: float) -> bool:
+    return mask is not None and bool(mask[min(int(y), mask.shape[0] - 1), min(int(x), mask.shape[1] - 1)])
+
+
+def _without(strokes: Strokes | None, other: np.ndarray[Any, Any] | None, matte: Matte) -> Strokes | None:
+    """Strokes but for what others overrule; as lines where that is nothing."""
+    if strokes is None or other is None:
+        return strokes
+    mask = _mask_of(strokes, matte)
+    rest = mask & ~other
+    return strokes if (rest == mask).all() else rest if rest.any() else None
 
 
 def _joined(old: Any, new: Any) -> Any:

@@ -28,7 +28,8 @@ def test_one_run_prints_both_paths_and_writes_numbers(picture, tmp_path, capsys)
     for line in ("encode", "decode", "alpha", "first prompt", "second prompt", "whole matte()", "peak memory"):
         assert line in printed
     numbers = json.loads(out.read_text())["lite"]
-    for way, first, second in (("plain", FIRST, SECOND), ("exact", (*FIRST, "matte", "foreground"), (*SECOND, "matte"))):
+    own = (*FIRST, "matte", "foreground"), (*SECOND, "matte")
+    for way, first, second in (("plain", FIRST, SECOND), ("exact", *own)):
         assert all(numbers[way]["first"][stage] > 0 for stage in first)
         assert all(numbers[way]["second"][stage] > 0 for stage in second)
         assert 5e7 < numbers[way]["peak"] < 1e10

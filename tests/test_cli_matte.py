@@ -284,3 +284,33 @@ def test_words_that_match_nothing(photo: Path, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(api, "all_matches", nothing)
     assert run(photo, "--text", "unicorn", "--all-matches", "-o", tmp_path / "x.png") == 7
     assert "nothing in" in capsys.readouterr().err
+
+
+def test_corrections_strokes_and_trimaps_from_files(photo: Path, pixels: np.ndarray, tmp_path: Path) -> None:
+    alpha = tmp_path / "alpha.png"
+    assert run(photo, "--box", BOX, "--output", "alpha", "-o", alpha) == 0
+    first = read_image(alpha).rgb[..., 0]
+    y, x = (int(v[len(v) // 2]) for v in np.nonzero(first > 250))
+    assert run(photo, "--previous", alpha, "--point", f"{x},{y},0", "--output", "alpha", "-o", tmp_path / "b.png") == 0
+    second = read_image(tmp_path / "b.png").rgb[..., 0]
+    assert second[y, x] < 128
+    assert (second == first).mean() > 0.5
+    strokes = np.zeros(pixels.shape[:2], np.uint8)
+    strokes[40:44, 20:60] = 255
+    write_image(tmp_path / "strokes.png", strokes)
+    for name, fine in (("--drop", lambda part: part.max() < 128), ("--keep", lambda part: part.min() > 127)):
+        out = tmp_path / f"{name[2:]}-done.png"
+        assert run(photo, "--box", BOX, name, tmp_path / "strokes.png", "--output", "alpha", "-o", out) == 0
+        assert fine(read_image(out).rgb[..., 0][strokes > 0])
+    trimap = np.full(pixels.shape[:2], 128, np.uint8)
+    trimap[:20], trimap[60:90, 60:90] = 0, 255
+    write_image(tmp_path / "trimap.png", trimap)
+    assert run(photo, "--trimap", tmp_path / "trimap.png", "--output", "alpha", "-o", tmp_path / "t.png") == 0
+    solved = read_image(tmp_path / "t.png").rgb[..., 0]
+    assert solved[:20].max() == 0
+    assert solved[60:90, 60:90].min() == 255
+
+
+def test_marks_that_contradict_are_told(photo: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(photo, "--box", BOX, "--point", "80,80", "--point", "80,80,0", "-o", tmp_path / "o.png") == 0
+    assert "the later one counts" in capsys.readouterr().err

@@ -24,6 +24,10 @@ class Asked:
     points: tuple[PointText, ...] = ()
     mask: Any = None
     text: str | None = None
+    keep: Any = None
+    drop: Any = None
+    trimap: Any = None
+    previous: Any = None
 
     def on(self, image: Image) -> list[Prompt]:
         """The prompts for an image."""
@@ -36,29 +40,30 @@ class Asked:
             box=boxes[0] if boxes else None,
             points=[point.on(image.width, image.height) for point in self.points] or None,
             labels=[point.label for point in self.points] or None,  # type: ignore[misc]
-            mask=self.mask,
-            text=self.text,
+            mask=self.mask, text=self.text, keep=self.keep, drop=self.drop, trimap=self.trimap, previous=self.previous,
         )]
 
 
 def asked(args: argparse.Namespace) -> Asked:
-    """What --box, --point, --mask and --text ask for; whatever can be told without the image is checked here."""
+    """What --box, --point, --mask, --text and their like ask for; what can be told without the image is checked."""
     from .streams import note
 
     boxes = tuple(read_box(text) for text in args.box)
     points = tuple(read_point(text) for text in args.point)
-    if len(boxes) > 1 and (points or args.mask or args.text):
+    files = {name: getattr(args, name, None) for name in ("mask", "keep", "drop", "trimap", "previous")}
+    given = points or args.text or any(files.values())
+    if len(boxes) > 1 and given:
         raise PromptError(
-            f"{len(boxes)} boxes were given together with points, a mask or text, so it is not clear which object "
-            "those belong to; give one --box with them, or call once for each object"
+            f"{len(boxes)} boxes were given together with points, strokes, a mask or text, so it is not clear which "
+            "object those belong to; give one --box with them, or call once for each object"
         )
-    if not (boxes or points or args.mask or args.text):
-        raise PromptError("nothing says what to matte; give --box, --point, --mask or --text (see --help)")
+    if not (boxes or given):
+        raise PromptError("nothing says what to matte; give --box, --point, --mask, --trimap or --text (see --help)")
     everything: list[BoxText | PointText] = [*boxes, *points]
     for text, typed in zip([*args.box, *args.point], everything, strict=True):
         if typed.guessed and not args.quiet:
             note(f"{text} was read as shares of width and height; per cent say so: {_per_cent(text)}")
-    return Asked(boxes, points, _mask(args.mask), args.text)
+    return Asked(boxes, points, text=args.text, **{name: _mask(file) for name, file in files.items()})
 
 
 def _per_cent(text: str) -> str:

@@ -74,6 +74,12 @@ def add_prompt_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--point", action="append", default=[], metavar="X,Y[,0]",
                        help="point on the object, or with ,0 one that is not; in pixels or with %%; repeatable")
     group.add_argument("--mask", metavar="FILE", help="image of a rough mask, white = object, same size as IMAGE")
+    group.add_argument("--keep", metavar="FILE", help="image of strokes, white = surely on the object")
+    group.add_argument("--drop", metavar="FILE", help="image of strokes, white = surely not on it")
+    group.add_argument("--trimap", metavar="FILE",
+                       help="image of a trimap: black = not the object, white = the object, gray = solve it")
+    group.add_argument("--previous", metavar="FILE",
+                       help="an earlier result of this image, which points and strokes correct and else leave as it is")
     group.add_argument("--text", metavar="WORDS", help="words that name the object; most confident match (extra: text)")
     group.add_argument("--all-matches", action="store_true", help="with --text: a matte for everything it names")
 
@@ -329,7 +335,7 @@ def _record(job: _Job, source: str, file: Path, image: Image, result: Matte, ind
         "width": image.width, "height": image.height, "score": round(result.score, 4),
         "box": None if result.box is None else [round(value, 2) for value in result.box],
         "coverage": round(float(result.alpha.mean()), 6), "empty": not bool(result.alpha.any()),
-        "replaced": replaced, "warnings": list(said), "seconds": round(time.monotonic() - started, 3),
+        "replaced": replaced, "warnings": [*said, *result.warnings], "seconds": round(time.monotonic() - started, 3),
     }
     if result.phrase is not None:
         record |= {"phrase": result.phrase, "phrase_score": result.phrase_score}
@@ -367,6 +373,8 @@ def _keep(args: argparse.Namespace, source: str, file: Path) -> None:
 def _doubt(args: argparse.Namespace, name: str, result: Matte) -> None:
     if not result.alpha.any() and not args.quiet:
         note(f"the matte of {name} is empty; nothing was found there")
+    for warning in () if args.quiet else result.warnings:
+        note(warning)
 
 
 @contextmanager

@@ -29,6 +29,9 @@ class Defaults:
         that is too small.
     refine_masks : bool
         Masks are refined with the image's colours (pipeline/mask_refinement.py).
+    points_correct : bool
+        Points and strokes beside a box or a mask correct what these alone give, instead of being told to the decoder
+        along with them, which with a small decoder changes more than they point at.
     head : str
         The alpha head, by its name in pipeline/heads.py.
     """
@@ -38,6 +41,7 @@ class Defaults:
     crops: bool = False
     clip_to_box: bool = False
     refine_masks: bool = False
+    points_correct: bool = False
     head: str = "mask_to_matte"
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-BINS = 32
+BINS = 48
 """Bins along each axis of CIE L*a*b*."""
 UNSEEN = 2e-5
 """Added to each bin's share: how likely a colour is that was not seen."""
@@ -23,7 +23,7 @@ UNSEEN = 2e-5
 class Colors:
     """The colours of an image, ready to be compared."""
 
-    def __init__(self, rgb: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
+    def __init__(self, rgb: Array) -> None:
         """rgb: H×W×3 uint8."""
         import numpy as np
 

@@ -129,7 +129,13 @@ class Embedding:
         return Window(0, 0, self.image.height, self.image.width)
 
     def to(self, device: str | torch.device) -> Embedding:
-        """The same, with the views that it has now, on another device; nothing is copied that is there already."""
+        """The same, with the views that it has now, on another device; itself when they are there already, so that what
+        is encoded later is kept too."""
+        import torch
+
+        place = torch.device(device)
+        if all(view.features.device == place for view in self.views.all().values()):
+            return self
         return replace(self, views=Views({window: view.to(device) for window, view in self.views.all().items()}))
 
     @property

@@ -43,19 +43,20 @@ class Linear(NamedTuple):
 class Guide:
     """One image, prepared for many maps. OpenCV's box filter does the work, which does not grow with the radius."""
 
-    def __init__(self, rgb: Array, radius: int) -> None:
-        """rgb: H×W×3 float32 in 0..1; a neighbourhood is (2 radius + 1)² pixels."""
+    def __init__(self, rgb: Array, radius: int, epsilon: float = EPSILON) -> None:
+        """rgb: H×W×3 float32 or float64 in 0..1; a neighbourhood is (2 radius + 1)² pixels; epsilon: see EPSILON."""
         import numpy as np
 
         from ..opencv import cv2
 
+        # per_pixel: one over the number of pixels of each neighbourhood.
         self.rgb, self._side = rgb, (2 * radius + 1, 2 * radius + 1)
-        self._per_pixel = 1 / self._sum(np.ones(rgb.shape[:2], np.float32))  # fewer pixels at the image's edges
+        self.per_pixel = 1 / self._sum(np.ones(rgb.shape[:2], rgb.dtype))  # fewer pixels at the image's edges
         r, g, b = self._colours = cv2.split(rgb)
         self._mean = mr, mg, mb = self._means(rgb)
         rr, rg, rb, gg = self._means(cv2.merge([r * r, r * g, r * b, g * g]))
         gb, bb = self._means(cv2.merge([g * b, b * b]))
-        rr, gg, bb = rr - mr * mr + EPSILON, gg - mg * mg + EPSILON, bb - mb * mb + EPSILON
+        rr, gg, bb = rr - mr * mr + epsilon, gg - mg * mg + epsilon, bb - mb * mb + epsilon
         rg, rb, gb = rg - mr * mg, rb - mr * mb, gb - mg * mb
         # The inverse of the symmetric 3×3 covariance by its adjugate: a solver is slow on so many so small systems.
         i_rr, i_rg, i_rb = gg * bb - gb * gb, gb * rb - rg * bb, rg * gb - gg * rb
@@ -81,9 +82,9 @@ class Guide:
         """The planes of x (H×W×C), averaged over those pixels around each that lie inside of the image."""
         from ..opencv import cv2
 
-        return [plane * self._per_pixel for plane in cv2.split(self._sum(x))]
+        return [plane * self.per_pixel for plane in cv2.split(self._sum(x))]
 
     def _sum(self, x: Array) -> Array:
         from ..opencv import cv2
 
-        return cv2.boxFilter(x, cv2.CV_32F, self._side, normalize=False, borderType=cv2.BORDER_CONSTANT)
+        return cv2.boxFilter(x, -1, self._side, normalize=False, borderType=cv2.BORDER_CONSTANT)

@@ -49,9 +49,9 @@ class BinaryMask(NamedTuple):
     bounds: Window
 
     @classmethod
-    def of(cls, mask: MaskLogits, fit: Fit) -> BinaryMask:
-        """The pixels of a view that a mask's logits mark."""
-        return cls(*upsample_mask(mask.logits, fit))
+    def of(cls, mask: MaskLogits, fit: Fit, where: Window | None = None) -> BinaryMask:
+        """The pixels of a view that a mask's logits mark; where: only those in a window."""
+        return cls(*upsample_mask(mask.logits, fit, where))
 
     def within(self, window: Window) -> Tensor:
         """1×1×h×w bool inside a window."""

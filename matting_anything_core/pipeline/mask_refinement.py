@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
     Rgb = np.ndarray[Any, Any]
 
-CERTAIN = 4.0
+CERTAIN = 3.0
 """Pixels with logits beyond this, and at least half of the object, tell what colours object and background have; in the
 second round …"""
 SETTLED = 1.0
 """… those with logits beyond this after the first."""
+SHARPNESS = 3.0
+"""How quickly a pixel counts fully that is beyond: it has the weight of the sigmoid of so many times the difference."""
 AROUND = 48
 """Pixels of the input around the object that tell what the background looks like, and that are decided."""
 ROUNDS = 2
@@ -106,14 +108,14 @@ def _mean_field(decoded: Array, rgb: Rgb) -> Array:
     near = cv2.dilate((evidence > 0).astype(np.uint8), np.ones((AROUND + 1, AROUND + 1), np.uint8))
     inside = evidence[evidence > 0]
     certain = min(CERTAIN, float(np.median(inside))) if len(inside) else CERTAIN
-    object_, background = _sigmoid(evidence - certain) * (evidence > 0), near * _sigmoid(-evidence - CERTAIN)
+    object_, background = _beyond(evidence, certain) * (evidence > 0), near * _beyond(-evidence, CERTAIN)
     for _ in range(ROUNDS):
         likelier = colors.log_ratio(object_, background)
         own = evidence + np.clip(likelier, -COLORS_LIMIT, COLORS_LIMIT)
         values = own
         for _ in range(STEPS - 1):
             values = OWN * own + NEIGHBORS * guide(_opinion(values))
-        object_, background = _sigmoid(values - SETTLED), near * _sigmoid(-values - SETTLED)
+        object_, background = _beyond(values, SETTLED), near * _beyond(-values, SETTLED)
     last = np.clip(guide.functions(_opinion(values)).resized(width, height)(_unit(rgb)), -1, 1)
     own = cv2.resize(own, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.asarray(OWN * own + NEIGHBORS * last, np.float32)
@@ -125,10 +127,11 @@ def _opinion(values: Array) -> Array:
     return np.asarray(np.tanh(values * np.float32(1 / OPINION)))
 
 
-def _sigmoid(values: Array) -> Array:
+def _beyond(values: Array, threshold: float) -> Array:
+    """How surely values are beyond a threshold, 0..1."""
     import numpy as np
 
-    return np.asarray(0.5 + 0.5 * np.tanh(0.5 * values))
+    return np.asarray(0.5 + 0.5 * np.tanh(0.5 * SHARPNESS * (values - threshold)))
 
 
 def _unit(rgb: Rgb) -> Array:

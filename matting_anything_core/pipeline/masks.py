@@ -38,11 +38,12 @@ def at_input_size(logits: Tensor, fit: Fit) -> Tensor:
     return F.interpolate(logits.unsqueeze(0), size, mode="bilinear", align_corners=False)[0]
 
 
-def upsample_mask(logits: Tensor, fit: Fit) -> tuple[Tensor, Window]:
+def upsample_mask(logits: Tensor, fit: Fit, where: Window | None = None) -> tuple[Tensor, Window]:
     """A mask's logits 1×any×any over the padded input -> the mask in pixels, as (bool inside its bounds, bounds).
 
     Enlarged bilinearly to the input's size, cropped to what is not padding, resized bilinearly to the pixels, true
     above 0 (as SAM does); only around what is positive, since what bilinear weights mix of negative values is negative.
+    where: only in this window.
     """
     size = fit.height, fit.width
     square = at_input_size(logits, fit).unsqueeze(0)[..., : fit.scaled[0], : fit.scaled[1]]
@@ -55,6 +56,9 @@ def upsample_mask(logits: Tensor, fit: Fit) -> tuple[Tensor, Window]:
         max(int((box.top - 1) * down) - 1, 0), max(int((box.left - 1) * across) - 1, 0),
         min(int((box.bottom + 1) * down) + 2, size[0]), min(int((box.right + 1) * across) + 2, size[1]),
     )
+    near = near.shared(where)
+    if near.empty:
+        return torch.zeros((0, 0), dtype=torch.bool, device=logits.device), Window(0, 0, 0, 0)
     mask = resize_window(square, size, near)[0] > 0
     [inner] = bounds(mask)
     found = Window(inner.top + near.top, inner.left + near.left, inner.bottom + near.top, inner.right + near.left)

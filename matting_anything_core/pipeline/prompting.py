@@ -47,7 +47,7 @@ def checked(prompt: Prompt, height: int, width: int) -> Prompt:
     for point in prompt.points or ():
         check_point(point, height, width)
     for name in ("mask", "trimap", "keep", "drop", "previous"):
-        array = getattr(prompt, name)
+        array = prompt.former if name == "previous" else getattr(prompt, name)
         if hasattr(array, "shape") and array.shape != (height, width):
             raise PromptError(f"the {name} is {array.shape[1]} x {array.shape[0]} pixels, the image {width} x "
                               f"{height}; "
@@ -99,10 +99,11 @@ class DecoderPrompt(NamedTuple):
     mask: np.ndarray[Any, Any] | None = None
 
 
-def decoder_prompt(prompt: Prompt, part: Window) -> DecoderPrompt:
+def decoder_prompt(prompt: Prompt, part: Window, *, with_mask: bool = False) -> DecoderPrompt:
     """What the decoder is told of a checked prompt in a part of the image, as if the part were the image.
 
-    Points elsewhere say nothing about it and are left out; strokes become points on them.
+    Points elsewhere say nothing about it and are left out; strokes become points on them. with_mask: also of a rough
+    mask, and not of its bounds only.
     """
     points = [((x - part.left, y - part.top), label)
               for (x, y), label in zip(prompt.points or (), prompt.labels or (), strict=True)
@@ -112,7 +113,7 @@ def decoder_prompt(prompt: Prompt, part: Window) -> DecoderPrompt:
     if prompt.box is not None:
         x0, y0, x1, y1 = prompt.box
         box = clip_box((x0 - part.left, y0 - part.top, x1 - part.left, y1 - part.top), part.height, part.width)
-    mask = prompt.mask if prompt.former is None else prompt.former
+    mask = prompt.former if prompt.former is not None else prompt.mask if with_mask else None
     mask = None if mask is None else mask[part.slices()]
     if mask is not None and not mask.any():
         mask = None

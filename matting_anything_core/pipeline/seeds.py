@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     Marks = np.ndarray[Any, np.dtype[np.int8]]
 
 KEEP, DROP = 1, -1
-SMALLEST = 2.5
+SMALLEST = 2.0
 """Radius in pixels of the disc that a point marks, and …"""
-SHARE = 0.004
+SHARE = 0.003
 """… as a share of the image's longer side; the larger one counts."""
 MOST_STROKES = 16
 """A network is told of so many strokes of a kind; all of them hold."""
@@ -50,7 +50,7 @@ def seeds_of(prompt: Prompt, height: int, width: int) -> Seeds:
     """The seeds of a prompt that was checked for an image of height × width.
 
     Strokes come first, kept ones before dropped ones, then points in their order: where two say the opposite, the
-    later one counts, and a warning says so.
+    later one counts, and a warning says so; only the very pixel of an earlier point stays its own.
     """
     import numpy as np
 
@@ -63,7 +63,7 @@ def seeds_of(prompt: Prompt, height: int, width: int) -> Seeds:
     warnings = []
     radius = point_radius(height, width)
     points = list(zip(prompt.points or (), prompt.labels or (), strict=True))
-    centres: list[tuple[int, int, int]] = []
+    centres: dict[tuple[int, int], int] = {}
     for (x, y), label in points:
         column, row = min(int(x), width - 1), min(int(y), height - 1)
         mark = KEEP if label else DROP
@@ -71,14 +71,10 @@ def seeds_of(prompt: Prompt, height: int, width: int) -> Seeds:
             warnings.append(f"the point ({x:g}, {y:g}) says the opposite of an earlier mark in the same place; "
                             "the later one counts")
         window, inside = _disc(column, row, radius, height, width)
-        part = marks[window.slices()]
-        part[inside] = mark
-        # What an earlier point says of its own pixel stays, unless this one is on the same pixel.
-        for old_row, old_column, old in centres:
-            if old == -mark and (old_row, old_column) != (row, column) and abs(old_row - row) <= 2 * radius \
-                    and abs(old_column - column) <= 2 * radius:
-                _split(marks, (row, column, mark), (old_row, old_column, old), radius)
-        centres = [one for one in centres if one[:2] != (row, column)] + [(row, column, mark)]
+        marks[window.slices()][inside] = mark
+        centres[row, column] = mark
+        for (old_row, old_column), old in centres.items():  # the pixel itself that an earlier point marks stays
+            marks[old_row, old_column] = old
     return Seeds(marks, tuple(warnings))
 
 
@@ -112,17 +108,6 @@ def _disc(column: int, row: int, radius: float, height: int, width: int) -> tupl
                     min(column + reach + 1, width))
     y, x = np.ogrid[window.top:window.bottom, window.left:window.right]
     return window, (y - row) ** 2 + (x - column) ** 2 <= radius * radius
-
-
-def _split(marks: Marks, new: tuple[int, int, int], old: tuple[int, int, int], radius: float) -> None:
-    """Where the discs of two opposite points overlap, each pixel belongs to the nearer one."""
-    import numpy as np
-
-    window, inside = _disc(old[1], old[0], radius, *marks.shape)
-    y, x = np.ogrid[window.top:window.bottom, window.left:window.right]
-    nearer = (y - old[0]) ** 2 + (x - old[1]) ** 2 < (y - new[0]) ** 2 + (x - new[1]) ** 2
-    part = marks[window.slices()]
-    part[inside & nearer] = old[2]
 
 
 def groups(marks: Marks) -> Iterator[tuple[int, np.ndarray[Any, np.dtype[np.bool_]]]]:
@@ -175,13 +160,18 @@ def shrunk(seeds: Seeds, window: Window, size: tuple[int, int]) -> Marks:
     part = seeds.marks[window.slices()]
     if part.shape == size:
         return part
-    result = np.zeros(size, np.int8)
-    if part.any():
-        covered = [cv2.resize((part == mark).astype(np.float32), (size[1], size[0]), interpolation=cv2.INTER_AREA)
-                   for mark in (KEEP, DROP)]
-        result[covered[0] > 0] = KEEP
-        result[(covered[1] > 0) & (covered[1] >= covered[0])] = DROP
-    return result
+    rows, columns = np.nonzero(part)
+    marks = part[rows, columns]
+    down, across = size[0] / max(part.shape[0], 1), size[1] / max(part.shape[1], 1)
+    balance = np.zeros(size, np.float32)
+    if down <= 1 and across <= 1:
+        np.add.at(balance, ((rows * down).astype(int), (columns * across).astype(int)), marks)
+        result = np.sign(balance).astype(np.int8)
+        tied = np.zeros(size, bool)
+        tied[(rows * down).astype(int), (columns * across).astype(int)] = True
+        result[tied & (result == 0)] = DROP
+        return result
+    return np.asarray(cv2.resize(part, (size[1], size[0]), interpolation=cv2.INTER_NEAREST), np.int8)
 
 
 def held(alpha: np.ndarray[Any, np.dtype[np.float32]], mask: np.ndarray[Any, np.dtype[np.bool_]], seeds: Seeds) -> None:
@@ -190,11 +180,13 @@ def held(alpha: np.ndarray[Any, np.dtype[np.float32]], mask: np.ndarray[Any, np.
 
     if seeds.marks is None:
         return
-    keep, drop = seeds.marks == KEEP, seeds.marks == DROP
-    mask |= keep
-    mask &= ~drop
-    alpha[keep & (alpha < HALF_UP)] = np.float32(1)
-    alpha[drop & (alpha > HALF_DOWN)] = np.float32(0)
+    places = np.nonzero(seeds.marks)
+    keep = seeds.marks[places] == KEEP
+    mask[places] = keep
+    values = alpha[places]
+    values[keep & (values < HALF_UP)] = 1
+    values[~keep & (values > HALF_DOWN)] = 0
+    alpha[places] = values
 
 
 HALF_UP, HALF_DOWN = 0.55, 0.45

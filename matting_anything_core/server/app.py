@@ -154,7 +154,8 @@ class Service:
         with contextlib.ExitStack() as held:
             held.enter_context(self.engine.cache.using(("image", key)))
             body = await self._body(request, self.settings.json, held)
-            ask = await self._aside(partial(wire.read_ask, body, image, self.settings, self.engine.cache.room))
+            ask = await self._aside(partial(wire.read_ask, body, image, self.settings, self.engine.cache.room,
+                                            self.engine.find))
             job = self._submit(lambda progress: self.engine.mattes(key, image, ask, progress), "image", key)
         if EVENTS in request.headers.get("accept", ""):
             return Events(self.jobs, job)
@@ -199,7 +200,8 @@ class Service:
             ground = self._ground(asked.output, {"background": asked.background})
             key, image, _ = await self._read(asked.image, None)
             held.enter_context(self.engine.cache.using(("image", key)))
-            ask = await self._aside(partial(one_call.ask_of, asked, image, self.engine.cache.room))
+            ask = await self._aside(partial(one_call.ask_of, asked, image, self.engine.cache.room,
+                                            self.engine.find))
             job = self._submit(partial(self.engine.at_once, key, image, ask, asked.output, ground), "image", key)
             described, found, colours = await finished(self.jobs, job, request)
             answer = await self._sent(colours, found.alpha if asked.output == "cutout" else None, asked.form, held)

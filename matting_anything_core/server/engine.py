@@ -223,6 +223,7 @@ class Engine:
             "matte": name, "score": found.score, "box": None if found.box is None else list(found.box),
             "phrase": found.phrase, "phrase_score": found.phrase_score,
             "width": found.image.width, "height": found.image.height, "empty": not bool(found.alpha.any()),
+            "warnings": list(found.warnings),
         }
 
 

@@ -60,7 +60,7 @@ def read(form: forms.Form) -> Asked:
                  wire.form_of(texts, wire.OUTPUTS[output], output), texts.get("background", ""))
 
 
-def ask_of(asked: Asked, image: Image, room: wire.Room) -> Ask:
+def ask_of(asked: Asked, image: Image, room: wire.Room, find: wire.Find) -> Ask:
     """The request for one matte of the picture. Raises Malformed, PromptError and ImageError."""
     fields = dict(asked.prompt)
     if asked.mask is not None:
@@ -69,7 +69,7 @@ def ask_of(asked: Asked, image: Image, room: wire.Room) -> Ask:
         fields["mask"] = wire.mask_of(asked.mask, image, room)
         prompt = Prompt.of({name: value for name, value in fields.items() if value is not None})
     else:
-        prompt = wire.prompt_of(fields, image, room)
+        prompt = wire.prompt_of(fields, image, room, find)
     return Ask([prompt], asked.model, wire.guidance_of(asked.guidance))
 
 

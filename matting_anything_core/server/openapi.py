@@ -74,6 +74,11 @@ def _schemas() -> dict[str, Schema]:
     png = _object({"png": {"type": "string", "contentEncoding": "base64", "description": "a picture file"}})
     deflate = _object({"width": _COUNT, "height": _COUNT, "deflate": {
         "type": "string", "contentEncoding": "base64", "description": "zlib of one byte a pixel, row-major"}})
+    stroke = _object({"points": {"type": "array", "items": {"type": "array", "items": _NUMBER, "minItems": 2,
+                                                            "maxItems": 2}, "minItems": 1},
+                      "width": {"type": "number", "minimum": 1}}, optional=("width",))
+    strokes = {"oneOf": [{"type": "array", "items": stroke}, png, deflate],
+               "description": "lines or a mask over what surely belongs to the object (keep), or does not (drop)"}
     return {
         "Error": _object({"error": _object({"kind": _TEXT, "message": _TEXT})}),
         "Status": _object({
@@ -95,7 +100,10 @@ def _schemas() -> dict[str, Schema]:
                                                             "maxItems": 2}}),
             "labels": _nullable({"type": "array", "items": {"enum": [0, 1]}}),
             "text": _nullable(_TEXT), "mask": _nullable({"oneOf": [png, deflate]}),
-        }, optional=("box", "points", "labels", "text", "mask"), description="One object: any mixture of these."),
+            "keep": _nullable(strokes), "drop": _nullable(strokes), "trimap": _nullable({"oneOf": [png, deflate]}),
+            "previous": _nullable({**_TEXT, "description": "id of the matte that points and strokes correct"}),
+        }, optional=("box", "points", "labels", "text", "mask", "keep", "drop", "trimap", "previous"),
+            description="One object: any mixture of these."),
         "Ask": _object({
             "prompts": {"type": "array", "items": _ref("Prompt"), "minItems": 1},
             "model": _nullable(_TEXT), "guidance": {"enum": ["auto", "mask", "alpha"]},
@@ -104,6 +112,7 @@ def _schemas() -> dict[str, Schema]:
         "Matte": _object({
             "matte": _TEXT, "score": _NUMBER, "box": _nullable(box), "phrase": _nullable(_TEXT),
             "phrase_score": _nullable(_NUMBER), "width": _COUNT, "height": _COUNT, "empty": {"type": "boolean"},
+            "warnings": {"type": "array", "items": _TEXT},
         }),
         "Mattes": _object({"mattes": {"type": "array", "items": _ref("Matte")}}),
         "Event": _object(

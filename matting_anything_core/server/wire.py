@@ -25,10 +25,13 @@ from .pictures import DTYPES, RAW, header_of
 from .problems import Malformed, TooLarge
 
 if TYPE_CHECKING:
+    from ..result import Matte
     from .settings import Settings
 
 Room = Callable[[int, str], AbstractContextManager[None]]
 """Memory for work, while it goes on: see Cache.room."""
+Find = Callable[[str], "Matte | None"]
+"""A kept matte by its id: see Engine.find."""
 
 _FILES = ("png8", "png16", "webp", "tiff8", "tiff16")
 OUTPUTS: Mapping[str, tuple[str, ...]] = {
@@ -106,7 +109,7 @@ def read_json(body: bytes) -> Any:
     return content
 
 
-def read_ask(body: bytes, image: Image, settings: Settings, room: Room) -> Ask:
+def read_ask(body: bytes, image: Image, settings: Settings, room: Room, find: Find) -> Ask:
     """The request for mattes in a JSON body. Raises Malformed, TooLarge, and PromptError for prompts without sense."""
     content = read_json(body)
     if not isinstance(content, dict):
@@ -127,7 +130,7 @@ def read_ask(body: bytes, image: Image, settings: Settings, room: Room) -> Ask:
     if len(prompts) > most:
         raise TooLarge(f"{len(prompts)} prompts at once on a picture of {image.width} x {image.height} pixels are more "
                        f"than {most}, this service's limit for it; ask for fewer at a time")
-    asked = [prompt_of(item, image, room) for item in prompts]
+    asked = [prompt_of(item, image, room, find) for item in prompts]
     if everything and any(prompt.text is None for prompt in asked):
         raise PromptError("all_matches needs words in every prompt: {\"text\": \"dogs\"}")
     return Ask(asked, model, guidance_of(guidance), everything)
@@ -140,7 +143,7 @@ def guidance_of(value: Any) -> Literal["auto", "mask", "alpha"]:
     return cast('Literal["auto", "mask", "alpha"]', value)
 
 
-def prompt_of(item: Any, image: Image, room: Room) -> Prompt:
+def prompt_of(item: Any, image: Image, room: Room, find: Find) -> Prompt:
     """One prompt of a request. Raises Malformed, and PromptError for one without sense."""
     if not isinstance(item, dict):
         raise Malformed('a prompt is no JSON object; expected {"box": [x0, y0, x1, y1]}, or points, mask, text')
@@ -148,9 +151,38 @@ def prompt_of(item: Any, image: Image, room: Room) -> Prompt:
     for name in ("box", "points", "labels"):
         if not _plain(fields.get(name, [])):
             raise Malformed(f"{name} holds something that is no number")
-    if "mask" in fields:
-        fields["mask"] = _mask(fields["mask"], image, room)
+    for name in ("mask", "trimap"):
+        if name in fields:
+            fields[name] = _mask(fields[name], image, room)
+    for name in ("keep", "drop"):
+        if name in fields:
+            fields[name] = _strokes(fields[name], name, image, room)
+    if "previous" in fields:
+        fields["previous"] = _previous(fields["previous"], find)
     return Prompt.of(fields)
+
+
+def _strokes(value: Any, name: str, image: Image, room: Room) -> Any:
+    """Strokes as lists of points with widths, or as a mask. Raises Malformed, PromptError and ImageError."""
+    if isinstance(value, dict) and "points" not in value:
+        return _mask(value, image, room)
+    lines = value if isinstance(value, list) else [value]
+    for line in lines:
+        if not isinstance(line, dict) or not all(_plain(part) for part in line.values()):
+            raise Malformed(f'{name} holds a stroke that is none; expected {{"points": [[x, y], …], "width": 5}}, or a '
+                            "mask")
+    return lines
+
+
+def _previous(value: Any, find: Find) -> Array:
+    """The alpha of a kept matte. Raises Malformed, and PromptError when the service has it no more."""
+    if not isinstance(value, str):
+        raise Malformed("previous is no text; expected the id of a matte")
+    found = find(value)
+    if found is None:
+        raise PromptError(f"the matte {value[:40]!r} is not kept any more; ask for it again, and then for "
+                          "its correction")
+    return found.alpha
 
 
 def _plain(value: Any) -> bool:

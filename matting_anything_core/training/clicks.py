@@ -104,7 +104,7 @@ def rough_mask(rng: Rng, share: Array) -> Array:
         return share
     height, width = share.shape
     fine = cv2.resize(share, (2 * width, 2 * height), interpolation=cv2.INTER_LINEAR)
-    mask = (fine > 0.5).astype(np.uint8)
+    mask: np.ndarray[Any, Any] = (fine > 0.5).astype(np.uint8)
     extent = float(np.sqrt(max(int(mask.sum()), 1)))  # in half-cells
     if kind == 1:
         most = min(7.0, 0.2 * extent)  # half a cell is two pixels

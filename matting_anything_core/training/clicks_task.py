@@ -122,7 +122,8 @@ class ClicksTask(nn.Module):
 
     def _dialogue(self, talk: Dialogue, features: Tensor, rng: Rng) -> tuple[Tensor, dict[str, Tensor]]:
         rounds = 1 + int(rng.choice(self.stage.rounds, p=_shorter_rather(self.stage.rounds)))
-        owner, losses, values = talk.owner, [], {}
+        owner, losses = talk.owner, []
+        values: dict[str, Tensor] = {}
         for number in range(rounds + 1):
             bare, newest = chance(rng, BARE), chance(rng, NEWEST)
             if number:
@@ -166,7 +167,7 @@ class ClicksTask(nn.Module):
         prompts, decoder = self.teacher
         with torch.no_grad():
             sparse, dense = prompts(None, talk.boxes[rows], None)
-            place = prompts.get_dense_pe()
+            place: Tensor = prompts.get_dense_pe()  # type: ignore[operator]
             theirs, _ = lean_decode_masks(decoder, features, place, sparse, dense, talk.owner[rows])
         soft = theirs.sigmoid()
         weights = talk.weights[rows].unsqueeze(1)

@@ -99,4 +99,5 @@ def _doubled(layer: nn.ConvTranspose2d, tokens: Tensor) -> Tensor:
     """A transposed convolution with windows of 2×2 that do not overlap: N×…×C -> N×…×2×2×c."""
     weight = layer.weight.permute(2, 3, 1, 0).flatten(0, 2)  # 4c×C
     assert layer.bias is not None
-    return F.linear(tokens, weight, layer.bias.repeat(4)).unflatten(-1, (2, 2, layer.out_channels))
+    doubled = F.linear(tokens, weight, layer.bias.repeat(4))
+    return doubled.reshape(*doubled.shape[:-1], 2, 2, layer.out_channels)

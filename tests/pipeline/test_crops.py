@@ -101,6 +101,20 @@ def test_the_encoder_runs_once_for_an_object(monkeypatch: pytest.MonkeyPatch) ->
     assert encoder.runs == 2
 
 
+def test_an_embedding_that_is_there_already_goes_on_keeping_what_is_encoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As ComfyUI's nodes do: kept on one device, used on the same."""
+    model = cropping_model()
+    encoder = Counted(model, monkeypatch)
+    kept = model.embed(picture(200, 260, seed=2)).to("cpu")
+    for _ in range(2):
+        model.matte(kept.to(model.device), BOX)
+    assert encoder.runs == 1
+    moved = kept.to("meta")
+    assert moved is not kept
+    assert [view.features.device.type for view in moved.views.all().values()] == ["meta"]
+    assert [view.features.device.type for view in kept.views.all().values()] == ["cpu"]
+
+
 def test_threads_encode_a_crop_once(monkeypatch: pytest.MonkeyPatch) -> None:
     model = cropping_model()
     encoder = Counted(model, monkeypatch)

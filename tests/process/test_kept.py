@@ -104,7 +104,7 @@ def test_matte_notices_that_a_model_was_replaced(own, tmp_path, monkeypatch):
     assert np.array_equal(matte(rgb, box, model=own).alpha, first)
     assert len(loads) == 1
     checkpoint = open_checkpoint(own)
-    changed = {name: value * 0.5 if name.startswith("mask_decoder.output") else value
+    changed = {name: -value if name.startswith("mask_decoder.output_hyper") else value
                for name, value in checkpoint.sam.items()}
     write_model(tmp_path / "new.safetensors", sam=changed, m2m=checkpoint.m2m, metadata=checkpoint.metadata)
     os.replace(tmp_path / "new.safetensors", own)

@@ -289,3 +289,36 @@ def test_no_answer_may_be_framed_sniffed_or_kept(client: Client) -> None:
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["Cache-Control"] == "no-store"
         assert "Access-Control-Allow-Origin" not in headers
+
+
+def test_strokes_trimap_and_a_kept_matte_are_prompts(client: Client, image: str, made: str) -> None:
+    first = client.alpha(made)
+    point = [40.5, 30.5]
+    label = int(first[30, 40] < 0.5)
+    [answer] = client.mattes(image, {**BOX, "previous": made, "points": [point], "labels": [label]}).json()["mattes"]
+    assert (client.alpha(answer["matte"])[30, 40] > 0.5) == bool(label)
+    assert answer["warnings"] == []
+    strokes = [{"points": [[10, 10], [30, 12]], "width": 3}]
+    [answer] = client.mattes(image, {**BOX, "drop": strokes}).json()["mattes"]
+    assert client.alpha(answer["matte"])[10:12, 12:28].max() < 0.5
+    trimap = np.full(PICTURE.shape[:2], 128, np.uint8)
+    trimap[:10], trimap[30:40, 30:40] = 0, 255
+    sent = {"width": 80, "height": 64, "deflate": base64.b64encode(zlib.compress(trimap.tobytes())).decode()}
+    [answer] = client.mattes(image, {"trimap": sent}).json()["mattes"]
+    alpha = client.alpha(answer["matte"])
+    assert alpha[:10].max() == 0
+    assert alpha[30:40, 30:40].min() == 1
+
+
+@pytest.mark.parametrize(("prompt", "status", "words"), [
+    ({"previous": "nothing", "points": [[5, 5]], "labels": [0]}, 422, "not kept any more"),
+    ({"previous": 7, "points": [[5, 5]]}, 400, "id of a matte"), ({"keep": ["line"]}, 400, "stroke"),
+    ({"box": [1, 1, 9, 9], "keep": [{"points": []}]}, 422, "no points"),
+    ({"box": [1, 1, 9, 9], "drop": [{"points": [["1", 2]]}]}, 400, "stroke"),
+])
+def test_strokes_and_mattes_that_cannot_be_are_refused(
+    client: Client, image: str, prompt: dict[str, Any], status: int, words: str
+) -> None:
+    answer = client.mattes(image, prompt)
+    assert answer.status_code == status
+    assert words in answer.json()["error"]["message"]

@@ -219,7 +219,7 @@ WRONG = [
     ("log_steps = 2", "log_steps = 0", "expected 1 or more"),
     ("workers = 0", "workers = -1", "expected 0 or more"),
     ('name = "tiny"', 'name = "tiny/er"', "a folder's"),
-    ('architecture = "vit_tiny_test"', 'architecture = "vit_x"', "expected one of vit_b"),
+    ('architecture = "vit_tiny_test"', 'architecture = "vit_x"', "expected one of lite, vit_b"),
     ("log_steps = 2", 'log_steps = 2\nmetadata = { sides = "three" }', "expected one of one, two"),
     ("log_steps = 2", 'log_steps = 2\nmetadata = { share = "2" }', "a number from 0 to 1"),
     ("log_steps = 2", "log_steps = 2\nmetadata = { share = 0.2 }", "expected text in quotes"),
