@@ -140,7 +140,7 @@ def train(notes: Notes, epochs: int = 14) -> torch.nn.Sequential:
     total = weight[rest].sum()
     share = float((y[rest] * weight[rest]).sum() / total)
     told = float((right * weight[rest]).sum() / total)
-    print(f"{notes.count} clicks; of the pixels of those held out {told:.3f} are told right, {max(share, 1 - share):.3f} "
+    print(f"{notes.count} clicks; of held-out pixels {told:.3f} are told right, {max(share, 1 - share):.3f} "
           "by always saying the same")
     return network
 
