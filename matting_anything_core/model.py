@@ -48,6 +48,7 @@ from .pipeline.prompting import (
 )
 from .pipeline.rough_mask import with_rough_mask
 from .pipeline.seeds import DROP, KEEP, Seeds, held, seeds_of, shrunk
+from .pipeline.subject import is_whole, not_the_ground
 from .result import Matte, Source
 from .threads import check_threads
 from .types import ProgressCallback, Prompt, PromptInput, prompts_of
@@ -382,6 +383,8 @@ class MattingAnything:
             H×W bool, a rough mask in the view's pixels that came with the prompt (see pipeline/rough_mask.py).
         """
         logits = mask.logits
+        if self.defaults.refine_masks and whole and is_whole(prompt, view.fit):
+            logits = not_the_ground(logits, view.fit)
         if self.defaults.clip_to_box:
             logits = clip_to_box(logits, prompt, view.fit)
         if rough is not None:
