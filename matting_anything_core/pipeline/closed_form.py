@@ -32,6 +32,8 @@ ENOUGH = 1e-4
 """… or fewer, when the residual has shrunk by this factor."""
 MARGIN = 8
 """Pixels around the unknown region that are solved with it."""
+MOST = 4_000_000
+"""Pixels that are solved at most, some 300 bytes each; of a larger region alpha is solved smaller and enlarged."""
 
 
 def solve_trimap(rgb: Array, trimap: Array) -> Array:
@@ -50,6 +52,8 @@ def solve_trimap(rgb: Array, trimap: Array) -> Array:
     """
     import numpy as np
 
+    from ..opencv import cv2
+
     alpha = np.asarray(trimap, np.float32) / np.float32(255)
     unknown = trimap == 128
     if not unknown.any():
@@ -57,8 +61,17 @@ def solve_trimap(rgb: Array, trimap: Array) -> Array:
     rows, columns = np.flatnonzero(unknown.any(1)), np.flatnonzero(unknown.any(0))
     part = (slice(max(int(rows[0]) - MARGIN, 0), int(rows[-1]) + MARGIN + 1),
             slice(max(int(columns[0]) - MARGIN, 0), int(columns[-1]) + MARGIN + 1))
-    image = np.ascontiguousarray(rgb[part]) / 255.0  # float64: covariances of nearly flat windows are inverted
-    solved = np.clip(_solved(image, np.where(unknown, -1.0, alpha)[part]), 0, 1)
+    image, known = rgb[part], np.where(unknown, -1.0, alpha)[part]
+    height, width = known.shape
+    shrink = min(1.0, (MOST / (height * width)) ** 0.5)
+    if shrink < 1:
+        size = max(round(width * shrink), 1), max(round(height * shrink), 1)
+        image = cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_AREA)
+        known = cv2.resize(known, size, interpolation=cv2.INTER_NEAREST)
+    # In float64: covariances of nearly flat windows are inverted.
+    solved = np.clip(_solved(np.ascontiguousarray(image) / 255.0, known), 0, 1)
+    if shrink < 1:
+        solved = cv2.resize(solved, (width, height), interpolation=cv2.INTER_LINEAR)
     alpha[part] = np.where(unknown[part], solved, alpha[part])
     return alpha
 

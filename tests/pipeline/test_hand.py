@@ -11,6 +11,7 @@ from tiny import picture, tiny_model
 
 from matting_anything_core import MattingAnything, Prompt, PromptError, Stroke, load_model, matte, read_image
 from matting_anything_core.assets import demo_picture
+from matting_anything_core.pipeline import closed_form
 from matting_anything_core.pipeline.closed_form import solve_trimap
 from matting_anything_core.pipeline.correction import corrected
 from matting_anything_core.pipeline.rough_mask import with_rough_mask
@@ -199,6 +200,17 @@ def test_a_trimap_holds_and_is_solved_between(lite: MattingAnything) -> None:
     np.testing.assert_array_equal(network[trimap == 255], 1)
     with pytest.raises(PromptError, match="expected 0"):
         Prompt(trimap=np.full((5, 5), -3))
+
+
+def test_a_large_trimap_is_solved_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    y, x = np.mgrid[:160, :200].astype(np.float32)
+    alpha = np.clip((60 - np.hypot(x - 100, y - 80)) / 20 + 0.5, 0, 1)
+    rgb = (alpha[..., None] * (220, 60, 40) + (1 - alpha[..., None]) * (30, 80, 170)).astype(np.uint8)
+    trimap = np.where(alpha == 0, 0, np.where(alpha == 1, 255, 128)).astype(np.uint8)
+    monkeypatch.setattr(closed_form, "MOST", 4000)
+    solved = solve_trimap(rgb, trimap)
+    assert np.abs(solved - alpha)[trimap == 128].mean() < 0.05
+    np.testing.assert_array_equal(solved[trimap == 255], 1)
 
 
 @pytest.mark.parametrize(("strokes", "message"), [
