@@ -211,6 +211,7 @@ def test_a_large_trimap_is_solved_smaller(monkeypatch: pytest.MonkeyPatch) -> No
     solved = solve_trimap(rgb, trimap)
     assert np.abs(solved - alpha)[trimap == 128].mean() < 0.05
     np.testing.assert_array_equal(solved[trimap == 255], 1)
+    assert np.isfinite(solve_trimap(rgb[40:70, 60:100], trimap[40:70, 60:100])).all()  # a small one as well
 
 
 @pytest.mark.parametrize(("strokes", "message"), [
