@@ -61,7 +61,8 @@ def solve_trimap(rgb: Array, trimap: Array) -> Array:
     rows, columns = np.flatnonzero(unknown.any(1)), np.flatnonzero(unknown.any(0))
     part = (slice(max(int(rows[0]) - MARGIN, 0), int(rows[-1]) + MARGIN + 1),
             slice(max(int(columns[0]) - MARGIN, 0), int(columns[-1]) + MARGIN + 1))
-    image, known = rgb[part], np.where(unknown, -1.0, alpha)[part].astype(np.float64)
+    image: Array = rgb[part]
+    known: Array = np.where(unknown, -1.0, alpha)[part].astype(np.float64)
     height, width = known.shape
     shrink = min(1.0, (MOST / (height * width)) ** 0.5)
     if shrink < 1:

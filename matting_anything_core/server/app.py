@@ -211,7 +211,9 @@ class Service:
 
     async def _sent(self, colours: Any, alpha: Any, form: wire.Form, held: contextlib.ExitStack) -> Pixels:
         """Pixels, with alpha when they are a cut-out, as an answer, which takes over what is held for them."""
-        await self._reserve(held, wire.encoding_bytes(colours.shape[0] * colours.shape[1], form), "the answer")
+        height, width, *planes = colours.shape
+        channels = (planes[0] if planes else 1) + (alpha is not None)
+        await self._reserve(held, wire.encoding_bytes(height * width, channels, form), "the answer")
 
         def encode() -> tuple[Any, dict[str, str]]:
             return wire.encode_pixels(colours if alpha is None else wire.with_alpha(colours, alpha, form), form)

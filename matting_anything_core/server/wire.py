@@ -235,10 +235,10 @@ def _base64(text: Any) -> bytes:
         raise Malformed("the mask's pixels are no base64") from None
 
 
-def encoding_bytes(pixels: int, form: Form) -> int:
-    """Bytes that an answer of so many pixels takes at most while it is made and sent: its numbers with four channels, a
-    copy of them in the encoder, and the file, which noise makes as long as the numbers."""
-    return pixels * (16 if form.name == "f32" else 24 if form.bits == 16 else 12)
+def encoding_bytes(pixels: int, channels: int, form: Form) -> int:
+    """Bytes that an answer of so many pixels takes at most while it is made and sent: its numbers, a copy of them in
+    the encoder, and the file, which noise makes as long as the numbers."""
+    return pixels * channels * (4 if form.name == "f32" else 6 if form.bits == 16 else 3)
 
 
 def encode_pixels(pixels: Array, form: Form) -> tuple[Array | bytes, dict[str, str]]:
