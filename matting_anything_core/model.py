@@ -48,6 +48,7 @@ from .pipeline.prompting import (
 )
 from .pipeline.rough_mask import with_rough_mask
 from .pipeline.seeds import DROP, KEEP, Seeds, held, seeds_of, shrunk
+from .pipeline.subject import is_whole, not_the_ground
 from .result import Matte, Source
 from .threads import check_threads
 from .types import ProgressCallback, Prompt, PromptInput, prompts_of
@@ -165,11 +166,8 @@ class MattingAnything:
         """
         picture = read_image(image)
         embedding = Embedding(picture, visible_colours(picture), self.fingerprint)
-        report = progress or _silent
-        report("encode", 0.0)
         if not self.defaults.crops:
-            self.view(embedding, progress=report)
-        report("encode", 1.0)
+            self.view(embedding, progress=progress)
         return embedding
 
     @on_its_device("matting")
@@ -212,7 +210,7 @@ class MattingAnything:
         found: dict[int, Matte] = {}
         for window in dict.fromkeys(one.window for one in asked):
             members = [index for index, one in enumerate(asked) if one.window == window]
-            view = self.view(embedding, window)
+            view = self.view(embedding, window, progress=report)
             masks = self.segment(view, [asked[index].begins for index in members])
             for index, mask in zip(members, masks, strict=True):
                 step = _part_of(report, len(found) / len(asked), (len(found) + 1) / len(asked))
@@ -243,7 +241,7 @@ class MattingAnything:
         report = progress or _silent
         report("matte", 0.0)
         asked = [self._ask(embedding, prompt, how, embedding.whole) for prompt in ready]
-        view = self.view(embedding, embedding.whole)
+        view = self.view(embedding, embedding.whole, progress=report)
         masks = self.segment(view, [one.begins for one in asked])
         if self.defaults.clip_to_box:
             masks = [mask._replace(logits=clip_to_box(mask.logits, one.begins, view.fit))
@@ -302,6 +300,7 @@ class MattingAnything:
         return embedding.views.get(part, lambda: self._encoded(embedding, part, progress or _silent))
 
     def _encoded(self, embedding: Embedding, window: Window, report: ProgressCallback) -> View:
+        report("encode", 0.0)
         fit = Fit(window.height, window.width, self.square)
         colours = embedding.visible[window.slices()]
         rgb = fit_picture(colours, fit)
@@ -314,6 +313,7 @@ class MattingAnything:
             pixels = pixels.new_zeros((1, 3, 0, 0))
         elif side != self.square:
             pixels = to_square(colours, fit.at(side), self._sam.mean, self._sam.std, self.device)
+        report("encode", 1.0)
         return View(window, fit, rgb, features.float(), pixels)
 
     @on_its_device("decoding the prompts")
@@ -383,6 +383,8 @@ class MattingAnything:
             H×W bool, a rough mask in the view's pixels that came with the prompt (see pipeline/rough_mask.py).
         """
         logits = mask.logits
+        if self.defaults.refine_masks and whole and is_whole(prompt, view.fit):
+            logits = not_the_ground(logits, view.fit)
         if self.defaults.clip_to_box:
             logits = clip_to_box(logits, prompt, view.fit)
         if rough is not None:

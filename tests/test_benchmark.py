@@ -47,11 +47,12 @@ def test_a_failing_process_is_an_error_with_its_last_line(picture):
 
 
 def test_tables_hold_ratios_and_tell_what_is_unknown():
-    plain = Measured({"encode": 2.0, "decode": 1.0, "m2m": 4.0, "refine": 1.0}, {"decode": 1.0, "m2m": 4.0}, 400)
-    exact = Measured({"encode": 1.0, "decode": 1.0, "m2m": 1.0, "refine": 1.0}, {"decode": 0.25, "m2m": 0.25}, None)
+    plain = Measured({"encode": 2.0, "decode": 1.0, "alpha": 5.0}, {"decode": 1.0, "alpha": 4.0}, 400)
+    exact = Measured({"encode": 1.0, "decode": 1.0, "alpha": 2.0}, {"decode": 0.25, "alpha": 0.25}, None)
     lines = {" ".join(line.split()[:2]): line for line in table("x", plain, exact)}
     assert lines["first prompt"].endswith("0.50x")
-    assert lines["second prompt,"].endswith("0.06x")  # the last of the two: nothing kept
+    assert lines["second prompt,"].endswith("0.10x")
+    assert lines["whole matte(),"].endswith("-")
     assert lines["peak memory"].endswith("-")
     assert plain.better(Measured(dict(plain.first, encode=1.5), plain.second, 300)).first["encode"] == 1.5
 

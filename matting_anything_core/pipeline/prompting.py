@@ -47,7 +47,7 @@ def checked(prompt: Prompt, height: int, width: int) -> Prompt:
     for point in prompt.points or ():
         check_point(point, height, width)
     for name in ("mask", "trimap", "keep", "drop", "previous"):
-        array = prompt.former if name == "previous" else getattr(prompt, name)
+        array: Any = prompt.former if name == "previous" else getattr(prompt, name)
         if hasattr(array, "shape") and array.shape != (height, width):
             raise PromptError(f"the {name} is {array.shape[1]} x {array.shape[0]} pixels, the image {width} x "
                               f"{height}; "
