@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from ..geometry import Fit, Window, resize_window
-from ..opencv import cv2
 from .merging import grow
 from .prompting import MASK_LOGIT
 
@@ -21,6 +20,8 @@ NEAR = 5
 
 def as_logits(alpha: np.ndarray[Any, Any], fit: Fit) -> Tensor:
     """Alpha h×w in 0..1 of a view's pixels as logits 1×S×S over the padded input."""
+    from ..opencv import cv2
+
     height, width = fit.scaled
     smaller = fit.scaled != (fit.height, fit.width) and fit.height >= height
     small = cv2.resize(alpha, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
@@ -45,6 +46,8 @@ def weight_of(
 ) -> np.ndarray[Any, np.dtype[np.float32]]:
     """How much of the new alpha counts inside a window of a view's pixels, in 0..1: all of it where the mask changed
     and about there, nothing elsewhere."""
+    from ..opencv import cv2
+
     if where.empty:
         return np.zeros((0, 0), np.float32)
     side = 2 * NEAR + 1
