@@ -13,7 +13,6 @@ import signal
 import sys
 import threading
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ImageError, PromptError
+from .heard import warnings_heard
 from .streams import as_text, note, shown
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def run(args: argparse.Namespace) -> int:
     interrupted = False
     started = time.monotonic()
     with at_work(folder, part), Journal(folder, f"results-{part}" if part else "results") as journal, \
-            _Summary(summary) as table, _doubts() as doubts:
+            _Summary(summary) as table, warnings_heard() as doubts:
         batch = matte_batch(
             items, model=model, device=args.device, output=args.output, background=ground, bits=args.bits,
             strip=args.strip, srgb=args.srgb, quality=fine, adjustment=change, overwrite=args.overwrite,
@@ -332,24 +332,6 @@ def _follow(args: argparse.Namespace, batch: Iterable[Outcome], count: int, take
             if bar.disable and not args.quiet:
                 left = (time.monotonic() - started) / worked * (count - index) if worked else 0
                 tell(f"{index} of {count} images, {failed} failed, about {left / 60:.0f} min left")
-
-
-@contextmanager
-def _doubts() -> Iterator[list[str]]:
-    """The warnings of this library that have come and belong to no image yet; they are shown as ever."""
-    said: list[str] = []
-    before = warnings.showwarning
-
-    def show(message: Warning | str, category: type[Warning], filename: str, *rest: Any, **named: Any) -> None:
-        if issubclass(category, UserWarning):
-            said.append(str(message))
-        before(message, category, filename, *rest, **named)
-
-    warnings.showwarning = show
-    try:
-        yield said
-    finally:
-        warnings.showwarning = before
 
 
 def _row(args: argparse.Namespace, outcome: Outcome, doubts: list[str]) -> dict[str, Any]:

@@ -9,16 +9,15 @@ import os
 import sys
 import tempfile
 import time
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ImageError, MattingError, NothingFoundError, PromptError
 from .asked import Asked, asked, standard_input
+from .heard import warnings_heard
 from .options import (
     add_adjust_arguments,
     add_model_arguments,
@@ -237,7 +236,7 @@ def _one(job: _Job, source: str, target: Path | None, sheet: str | None) -> None
                 _keep(args, source, file)
             return
     started = time.monotonic()
-    with _noted() as said:
+    with warnings_heard() as said:
         image = read_image(standard_input() if source == "-" else source, max_pixels=job.max_pixels)
         prompts = job.asked.on(image)
         with progress_bar(quiet=args.quiet) as progress:
@@ -375,21 +374,3 @@ def _doubt(args: argparse.Namespace, name: str, result: Matte) -> None:
         note(f"the matte of {name} is empty; nothing was found there")
     for warning in () if args.quiet else result.warnings:
         note(warning)
-
-
-@contextmanager
-def _noted() -> Iterator[list[str]]:
-    """The warnings of this library while it is entered, which are shown as ever."""
-    said: list[str] = []
-    before = warnings.showwarning
-
-    def show(message: Warning | str, category: type[Warning], filename: str, *rest: Any, **named: Any) -> None:
-        if issubclass(category, UserWarning):
-            said.append(str(message))
-        before(message, category, filename, *rest, **named)
-
-    warnings.showwarning = show
-    try:
-        yield said
-    finally:
-        warnings.showwarning = before

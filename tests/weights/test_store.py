@@ -122,7 +122,8 @@ def test_a_file_that_is_truncated_while_in_use_does_no_harm(tmp_path, files, nam
         path = Path(shutil.copy(files["model"], tmp_path))
     else:
         path = tmp_path / "joint.pth"
-        parts = {"module.m2m.": torch.load(files["m2m"]), "module.seg_model.": torch.load(files["sam"])}
+        parts = {f"module.{part}.": torch.load(files[name], weights_only=True)
+                 for part, name in (("m2m", "m2m"), ("seg_model", "sam"))}
         joint = {prefix + key: value for prefix, part in parts.items() for key, value in part.items()}
         torch.save({"state_dict": joint}, path)
     code = ("import os, sys\nfrom matting_anything_core import load_model\n"
