@@ -137,7 +137,8 @@ def _read(path: str) -> str:
 
 
 def openmp() -> tuple[ctypes.CDLL, ...]:
-    """The OpenMP of GNU that torch has loaded into this process. Empty on other platforms, and before it has."""
+    """Each OpenMP of GNU in this process: torch's, and those that other packages brought. Empty on other platforms, and
+    before torch is loaded."""
     ready = sys.platform == "linux" and hasattr(sys.modules.get("torch"), "get_num_threads")
     return _loaded_openmp() if ready else ()
 

@@ -438,7 +438,7 @@ def test_words_of_a_benchmark_are_measured_like_any_prompt(folder, scene, tmp_pa
         for path, values in (("image_all", array), ("mask", circle.astype(np.uint8) * 255)):
             (root / path).mkdir(parents=True, exist_ok=True)
             write_image(root / path / f"{name}.png", values)
-    said = {"shapes": {"0": "blue triangle", "1": "the red circle"}, "strange": {"0": "elephant"}}
+    said = {"shapes": {"0": "blue triangle", "1": "red circle"}, "strange": {"0": "elephant"}}
     (root / "refmatte_rw100_label.json").write_text(json.dumps(
         {name: {"image_name": name, "expressions": texts} for name, texts in said.items()}))
     (root / "eval_index_expression.json").write_text(json.dumps({"shapes": "1", "strange": "0"}))
@@ -447,7 +447,7 @@ def test_words_of_a_benchmark_are_measured_like_any_prompt(folder, scene, tmp_pa
                  str(output), "--keep"]) == 0
     kept = read_image(output / "predictions" / "lite" / "shapes.png").rgb[..., 0] / 255
     words = Words(grounding=load_grounding(folder, device="cpu"))
-    wanted = matte(array, "the red circle", device="cpu", words=words, guidance="mask", sides="one")
+    wanted = matte(array, "red circle", device="cpu", words=words, guidance="mask", sides="one")
     assert np.abs(kept - wanted.alpha).max() <= 1 / 255
     assert iou(wanted.box, boxes[0]) > SAME
     pictures = json.loads((output / "report.json").read_text())["pictures"]
