@@ -116,7 +116,7 @@ def matte(
 
 @overload
 def matte(
-    image: ImageInput | Embedding, prompt: PromptInput,
+    image: ImageInput | Embedding, prompt: PromptInput | None = ...,
     options: MatteOptions | None = ..., *, model: str | os.PathLike[str] | MattingAnything = ...,
     device: str | torch.device = ..., words: Words = ..., progress: ProgressCallback | None = ...,
     **keywords: Unpack[OptionKeywords],
@@ -125,7 +125,7 @@ def matte(
 
 def matte(
     image: ImageInput | Embedding,
-    prompt: PromptInput | Sequence[PromptInput],
+    prompt: PromptInput | Sequence[PromptInput] | None = None,
     options: MatteOptions | None = None,
     *,
     model: str | os.PathLike[str] | MattingAnything = "lite",
@@ -143,8 +143,9 @@ def matte(
     image
         A path, the bytes of a file, a Pillow image, an array H×W(×1, 3, 4) of uint8, uint16 or floats 0..1, or a
         tensor; or the Embedding that `model` made of it.
-    prompt
-        A box (x0, y0, x1, y1), a mask H×W, words, a dict or a Prompt; a list of those gives a list of mattes.
+    prompt : optional
+        A box (x0, y0, x1, y1), a mask H×W, words, a dict or a Prompt; a list of those gives a list of mattes. Left out:
+        the one clear subject of the image; `Matte.unsure` says when there may be none.
         Coordinates are pixels of the image as seen (after EXIF orientation).
     options : MatteOptions, optional
         How the matte is made; its fields may be given as keywords as well (`guidance="alpha"`).
@@ -170,7 +171,8 @@ def matte(
 
     Examples
     --------
-    >>> result = matte("photo.jpg", (120, 40, 560, 700))
+    >>> result = matte("photo.jpg")                          # its one clear subject
+    >>> result = matte("photo.jpg", (120, 40, 560, 700))     # what is in this box
     >>> better = result.corrected(points=[(300, 200)], labels=[0])
     >>> better.cutout().save("dog.png")
     """

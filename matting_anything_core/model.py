@@ -10,10 +10,11 @@ and nothing that changes, so one may serve many threads.
 from __future__ import annotations
 
 import copy
+import functools
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -48,10 +49,10 @@ from .pipeline.prompting import (
 )
 from .pipeline.rough_mask import with_rough_mask
 from .pipeline.seeds import DROP, KEEP, Seeds, held, seeds_of, shrunk
-from .pipeline.subject import is_whole, not_the_ground
-from .result import Matte, Source
+from .pipeline.subject import Subject, find_subject, is_whole, knows
+from .result import SURE, Matte, Source
 from .threads import check_threads
-from .types import ProgressCallback, Prompt, PromptInput, prompts_of
+from .types import Box, ProgressCallback, Prompt, PromptInput, prompts_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -59,6 +60,8 @@ if TYPE_CHECKING:
     from .pipeline.seeds import Marks
     from .weights.store import Checkpoint
 
+BLEND = 0.1
+"""Candidate masks are blended by the softmax of their predicted IoU over this."""
 CHUNK = 16
 """Prompts that are decoded at once; about 40 MB each with a ViT."""
 
@@ -175,7 +178,7 @@ class MattingAnything:
     def matte(
         self,
         embedding: Embedding,
-        prompts: PromptInput | Sequence[PromptInput],
+        prompts: PromptInput | Sequence[PromptInput] | None = None,
         options: MatteOptions | None = None,
         *,
         progress: ProgressCallback | None = None,
@@ -187,8 +190,8 @@ class MattingAnything:
         ----------
         embedding : Embedding
             From this model's `embed`.
-        prompts
-            One or many; 200 boxes are fine.
+        prompts : optional
+            One or many; 200 boxes are fine. Left out: the one clear subject of the image.
         options : MatteOptions, optional
             How; its fields may be given as keywords as well.
         progress : callable, optional
@@ -204,7 +207,7 @@ class MattingAnything:
             When memory does not suffice.
         """
         how = self.decided(MatteOptions.of(options, keywords))
-        asked = [self._ask(embedding, prompt, how) for prompt in self._checked(embedding, prompts)]
+        asked = [self._ask(embedding, one, how) for one in self._checked(embedding, prompts)]
         report = progress or _silent
         report("matte", 0.0)
         found: dict[int, Matte] = {}
@@ -236,17 +239,18 @@ class MattingAnything:
         """
         ready = self._checked(embedding, prompts)
         if len(ready) == 1:
-            return self.matte(embedding, ready, options, progress=progress, **keywords)[0]
+            return self.matte(embedding, prompts, options, progress=progress, **keywords)[0]
         how = self.decided(MatteOptions.of(options, keywords))
         report = progress or _silent
         report("matte", 0.0)
-        asked = [self._ask(embedding, prompt, how, embedding.whole) for prompt in ready]
+        asked = [self._ask(embedding, one, how, embedding.whole) for one in ready]
         view = self.view(embedding, embedding.whole, progress=report)
         masks = self.segment(view, [one.begins for one in asked])
         if self.defaults.clip_to_box:
             masks = [mask._replace(logits=clip_to_box(mask.logits, one.begins, view.fit))
                      for one, mask in zip(asked, masks, strict=True)]
-        everything = replace(self._ask(embedding, united(ready), how, embedding.whole), several=True)
+        together = _Ready(united([one.prompt for one in ready]))
+        everything = replace(self._ask(embedding, together, how, embedding.whole), several=True)
         return self._finished(embedding, view, everything, united_masks(masks), how, _part_of(report, 0, 1))
 
     # --- its steps ----------------------------------------------------------------------------------------------
@@ -316,10 +320,40 @@ class MattingAnything:
         report("encode", 1.0)
         return View(window, fit, rgb, features.float(), pixels)
 
+    def find_subject(self, embedding: Embedding, *, progress: ProgressCallback | None = None) -> Subject:
+        """The one clear subject of an image: its box, and how sure that is (see pipeline/subject.py).
+
+        It is found with the bundled model's features, for other models in an embedding that is made for it.
+
+        Parameters
+        ----------
+        embedding : Embedding
+            From this model's `embed`.
+        progress : callable, optional
+            Called with ("encode", 0..1).
+        """
+        if not knows(self._sam.image_encoder):
+            finder = _finder()
+            return finder.find_subject(finder.embed(embedding.image), progress=progress)
+        view = self.view(embedding, progress=progress)
+        found = find_subject(view.features, view.fit)
+        return found if found.box is None else found._replace(box=self._closer(embedding, found.box))
+
+    @torch.inference_mode()
+    def _closer(self, embedding: Embedding, box: Box) -> Box:
+        """The box around what is in a rough box: the mask that is found there tells it better."""
+        image, prompt = embedding.image, Prompt(box=box)
+        view = self.view(embedding, self.window_for(prompt, image))
+        told = decoder_prompt(prompt, view.window)
+        mask = self.refine(view, self.segment(view, [told])[0], told, whole=True)
+        found = BinaryMask.of(mask, view.fit).bounds.moved(view.window.top, view.window.left)
+        return box if found.empty else (float(found.left), float(found.top), float(found.right), float(found.bottom))
+
     @on_its_device("decoding the prompts")
     @torch.inference_mode()
     def segment(self, view: View, prompts: Sequence[DecoderPrompt]) -> list[MaskLogits]:
-        """The best of SAM's three candidate masks for each prompt, by predicted IoU (section 3.1).
+        """The best of SAM's three candidate masks for each prompt, by predicted IoU (section 3.1), or, with models that
+        blend them (`Defaults.blend_candidates`), their mean.
 
         Parameters
         ----------
@@ -356,9 +390,13 @@ class MattingAnything:
             masks = masks.to(self.device)
         with autocast(self.device, self.dtype):
             logits, iou = self._sam.decode(view.features, boxes, points, labels, masks)
-        best = iou.argmax(1)
-        rows = torch.arange(len(prompts), device=best.device)
-        selected, scores = logits[rows, best].float(), iou[rows, best].float().tolist()
+        scores = iou.float().amax(1).tolist()
+        if self.defaults.blend_candidates and not first.points:
+            weight = torch.softmax(iou.float() / BLEND, dim=1)
+            selected = (weight[:, :, None, None] * logits.float()).sum(1)
+        else:
+            best = iou.argmax(1)
+            selected = logits[torch.arange(len(prompts), device=best.device), best].float()
         return [MaskLogits(selected[i : i + 1], scores[i]) for i in range(len(prompts))]
 
     @on_its_device("refining a mask")
@@ -383,8 +421,6 @@ class MattingAnything:
             H×W bool, a rough mask in the view's pixels that came with the prompt (see pipeline/rough_mask.py).
         """
         logits = mask.logits
-        if self.defaults.refine_masks and whole and is_whole(prompt, view.fit):
-            logits = not_the_ground(logits, view.fit)
         if self.defaults.clip_to_box:
             logits = clip_to_box(logits, prompt, view.fit)
         if rough is not None:
@@ -457,15 +493,29 @@ class MattingAnything:
 
     # --- one object ---------------------------------------------------------------------------------------------
 
-    def _checked(self, embedding: Embedding, prompts: PromptInput | Sequence[PromptInput]) -> list[Prompt]:
+    def _checked(
+        self, embedding: Embedding, prompts: PromptInput | Sequence[PromptInput] | None
+    ) -> list[_Ready]:
         if embedding.model != self.fingerprint:
             raise PromptError(f"the embedding was made by {embedding.model}, this model is {self.fingerprint}; "
                               "embed the image again with this model")
-        return self.check(embedding.image, prompts_of(prompts)[0])
+        return [self._placed(embedding, prompt) for prompt in self.check(embedding.image, prompts_of(prompts)[0])]
 
-    def _ask(self, embedding: Embedding, prompt: Prompt, how: HeadOptions, window: Window | None = None) -> _Asked:
+    def _placed(self, embedding: Embedding, prompt: Prompt) -> _Ready:
+        """A checked prompt with the box of the subject in the place of `subject`, or of a box around everything where
+        this model refines its masks by itself."""
+        image, box = embedding.image, prompt.box
+        everything = self.defaults.refine_masks and prompt.former is None and prompt.mask is None \
+            and prompt.trimap is None and box is not None and is_whole(box, image.width, image.height)
+        if not (prompt.subject or everything):
+            return _Ready(prompt)
+        found = self.find_subject(embedding)
+        place = found.box or (0.0, 0.0, float(image.width), float(image.height))
+        return _Ready(replace(prompt, subject=False, box=place), found)
+
+    def _ask(self, embedding: Embedding, ready: _Ready, how: HeadOptions, window: Window | None = None) -> _Asked:
         """What a checked prompt asks for, and where to look for it."""
-        image = embedding.image
+        prompt, image = ready.prompt, embedding.image
         part = self.window_for(prompt, image, detail=how.detail) if window is None else window
         seeds = Seeds(None) if how.reference else seeds_of(prompt, image.height, image.width)
         marks = shrunk(seeds, part, Fit(part.height, part.width, self.square).scaled)
@@ -473,7 +523,7 @@ class MattingAnything:
         begins = told
         if self.defaults.points_correct and not how.reference and told.box is not None and prompt.former is None:
             begins = told._replace(points=(), labels=())
-        return _Asked(prompt, part, begins, told, seeds, marks)
+        return _Asked(prompt, part, begins, told, seeds, marks, ready.subject)
 
     def _finished(
         self, embedding: Embedding, view: View, one: _Asked, found: MaskLogits, how: HeadOptions,
@@ -518,7 +568,9 @@ class MattingAnything:
         alpha.setflags(write=False)
         solid.setflags(write=False)
         return Matte(alpha=alpha, mask=solid, score=found.score, prompt=one.prompt, image=embedding.image,
-                     warnings=one.seeds.warnings, source=Source(self, embedding, MatteOptions(**asdict(how))))
+                     warnings=(*one.seeds.warnings, *_doubts(one.subject)),
+                     subject_score=None if one.subject is None else one.subject.score,
+                     source=Source(self, embedding, MatteOptions(**asdict(how))))
 
     def _within_trimap(
         self, embedding: Embedding, one: _Asked, alpha: np.ndarray[Any, Any]
@@ -537,10 +589,18 @@ class MattingAnything:
         return result.astype(np.float32), np.asarray(result > 0.5)
 
 
+class _Ready(NamedTuple):
+    """A checked prompt; subject: what was found where the prompt did not say what to matte."""
+
+    prompt: Prompt
+    subject: Subject | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class _Asked:
     """A checked prompt, the part of the image to look at, what the decoder is told of it there (begins: for the mask
-    that is then corrected; told: all of it), and its seeds: in the image's pixels, and at the view's scaled size."""
+    that is then corrected; told: all of it), its seeds (in the image's pixels, and at the view's scaled size), and the
+    subject that was found for it."""
 
     prompt: Prompt
     window: Window
@@ -548,12 +608,30 @@ class _Asked:
     told: DecoderPrompt
     seeds: Seeds
     marks: Marks
+    subject: Subject | None = None
     several: bool = False
 
     @property
     def whole(self) -> bool:
         """Whether the mask begins with a box alone, so that small components are no part of the object."""
         return not self.several and not self.begins.points and self.prompt.mask is None
+
+
+@functools.lru_cache(maxsize=1)
+def _finder() -> MattingAnything:
+    """The bundled model, which finds the subject for all others."""
+    from .weights.store import open_checkpoint
+
+    return MattingAnything.from_checkpoint(open_checkpoint("lite"), device="cpu")
+
+
+def _doubts(subject: Subject | None) -> tuple[str, ...]:
+    """What the user should know of a subject that was found."""
+    if subject is None or subject.score >= SURE:
+        return ()
+    found = "no clear subject was found in the image" if subject.box is None else \
+        "it is not sure what the subject of the image is"
+    return (f"{found} (score {subject.score:.2f}, expected {SURE} or more); a box or a point says what to matte",)
 
 
 def _defaults(defaults: Defaults, metadata: Mapping[str, str]) -> Defaults:

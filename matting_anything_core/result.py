@@ -35,6 +35,10 @@ class Source:
     options: MatteOptions
 
 
+SURE = 0.6
+"""A subject whose score is at least this was found surely."""
+
+
 @dataclass(frozen=True, eq=False)
 class Matte:
     """The alpha matte of one object in one picture of H×W pixels.
@@ -44,7 +48,8 @@ class Matte:
     score: the network's own estimate of the mask's IoU with the object, about 0..1.
     prompt: what was asked, its box clipped to the picture. phrase, phrase_score: the words that matched and how surely
     (0..1), for prompts with text; None for others.
-    image: the picture. warnings: what the user should know of it. source: what made it, for `corrected`.
+    image: the picture. warnings: what the user should know of it. subject_score: how sure the place of the subject is,
+    0..1, where nothing said what to matte; None for all other prompts. source: what made it, for `corrected`.
     """
 
     alpha: np.ndarray[Any, np.dtype[np.float32]] = field(repr=False)
@@ -55,12 +60,18 @@ class Matte:
     phrase: str | None = None
     phrase_score: float | None = None
     warnings: tuple[str, ...] = ()
+    subject_score: float | None = None
     source: Source | None = field(default=None, repr=False)
 
     @property
     def box(self) -> Box | None:
         """The box that was used, in pixels: given, or found for words or around a mask; None for points alone."""
         return self.prompt.box
+
+    @property
+    def unsure(self) -> bool:
+        """Whether it is doubtful that this is the subject of the image, for prompts that did not say what is."""
+        return self.subject_score is not None and self.subject_score < SURE
 
     def corrected(
         self,

@@ -171,7 +171,7 @@ CERTAIN = 0.02
 """A trimap's values nearer than this to 0 and 1 (of its range) are certain."""
 
 
-FIELDS = ("box", "points", "labels", "mask", "text", "keep", "drop", "trimap", "previous")
+FIELDS = ("box", "points", "labels", "mask", "text", "keep", "drop", "trimap", "previous", "subject")
 """The fields of a prompt."""
 
 
@@ -201,6 +201,9 @@ class Prompt:
     previous : Matte or ndarray, optional
         The matte that this prompt corrects, or its alpha H×W: it stays as it is but for what the points and strokes
         change.
+    subject : bool
+        The one clear subject of the image, wherever it is; points and strokes correct it. How sure its place is stands
+        in `Matte.subject_score`.
 
     Raises
     ------
@@ -218,6 +221,7 @@ class Prompt:
     drop: Sequence[Stroke] | np.ndarray[Any, Any] | None = field(default=None, repr=False)
     trimap: np.ndarray[Any, Any] | None = field(default=None, repr=False)
     previous: Matte | Former | np.ndarray[Any, Any] | None = field(default=None, repr=False)
+    subject: bool = False
 
     def __post_init__(self) -> None:
         def put(name: str, value: object) -> None:
@@ -246,18 +250,26 @@ class Prompt:
             put("trimap", _trimap(self.trimap))
         if self.previous is not None:
             put("previous", _previous(self.previous))
+        if self.subject not in (False, True):
+            raise PromptError(f"subject was given as {self.subject!r:.80}; expected True (the one clear subject of the "
+                              "image) or False")
+        put("subject", bool(self.subject))
         self._check_meaning()
 
     def _check_meaning(self) -> None:
         """Refuse what says of no place that it belongs to the object."""
-        if all(getattr(self, name) is None for name in FIELDS):
-            raise PromptError("the prompt is empty; give a box, points, a mask, strokes, a trimap or text")
+        if not self.subject and all(getattr(self, name) is None for name in FIELDS if name != "subject"):
+            raise PromptError("the prompt is empty; give a box, points, a mask, strokes, a trimap or text, or "
+                              "subject=True for the one clear subject of the image")
         marked = self.points is not None or self.keep is not None or self.drop is not None
         starts = [name for name in ("box", "mask", "text", "trimap", "previous") if getattr(self, name) is not None]
+        if self.subject and starts:
+            raise PromptError(f"the prompt asks for the subject of the image and gives its {starts[0]} as well; "
+                              "expected one of them")
         if starts == ["previous"] and not marked:
             raise PromptError("the prompt has a previous matte and nothing to correct in it; "
                               "give points, or strokes to keep or drop")
-        if not starts and self.keep is None and 1 not in (self.labels or ()):
+        if not (starts or self.subject) and self.keep is None and 1 not in (self.labels or ()):
             raise PromptError("all points are negative (label 0); give at least one point on the object, or a box"
                               if self.points is not None else
                               "all strokes are to be dropped; give at least one on the object, or a box")
@@ -364,11 +376,13 @@ def _joined(old: Any, new: Any) -> Any:
     return result
 
 
-def prompts_of(value: PromptInput | Sequence[PromptInput]) -> tuple[list[Prompt], bool]:
+def prompts_of(value: PromptInput | Sequence[PromptInput] | None) -> tuple[list[Prompt], bool]:
     """One prompt or a list of them -> (prompts, whether it was a single one).
 
-    A list or tuple of four plain numbers is one box; any other list holds prompts.
+    A list or tuple of four plain numbers is one box; any other list holds prompts. None is the subject.
     """
+    if value is None:
+        return [Prompt(subject=True)], True
     if isinstance(value, (list, tuple)) and not (value and all(_plain_number(item) for item in value)):
         if not value:
             raise PromptError("the list of prompts is empty; give at least one box, point, mask or text")

@@ -85,7 +85,7 @@ def test_a_rough_mask_and_points(photo: Path, tmp_path: Path) -> None:
     (["--box", "600,0,700,50"], "outside the picture, which is 512 x 512", 2),
     (["--box", "0.5,0.5,0.2,0.3"], "centre form", 2),
     (["--point", "5,5,7"], "a label is 1", 2),
-    ([], "nothing says what to matte", 2),
+    (["--subject", "--box", BOX], "finds by itself what to matte", 2),
     (["--box", BOX, "--box", BOX, "--point", "5,5"], "not clear which object", 2),
     (["--box", BOX, "--background", "white"], "needs --output composite", 2),
     (["--box", BOX, "--all-matches"], "without --text", 2),

@@ -74,7 +74,13 @@ def test_what_means_nothing_is_refused(fields: dict[str, object], message: str) 
         Prompt(**fields)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("value", [None, 3, 3.5, [], object(), b"box", {"bax": (1, 2, 3, 4)}, [None]])
+def test_nothing_said_is_the_subject() -> None:
+    prompts, single = prompts_of(None)
+    assert single
+    assert [prompt.subject for prompt in prompts] == [True]
+
+
+@pytest.mark.parametrize("value", [3, 3.5, [], object(), b"box", {"bax": (1, 2, 3, 4)}, [None]])
 def test_other_things_are_no_prompts(value: object) -> None:
     with pytest.raises(PromptError):
         prompts_of(value)  # type: ignore[arg-type]

@@ -28,6 +28,7 @@ class Asked:
     drop: Any = None
     trimap: Any = None
     previous: Any = None
+    subject: bool = False
 
     def on(self, image: Image) -> list[Prompt]:
         """The prompts for an image."""
@@ -41,6 +42,7 @@ class Asked:
             points=[point.on(image.width, image.height) for point in self.points] or None,
             labels=[point.label for point in self.points] or None,  # type: ignore[misc]
             mask=self.mask, text=self.text, keep=self.keep, drop=self.drop, trimap=self.trimap, previous=self.previous,
+            subject=self.subject,
         )]
 
 
@@ -52,18 +54,19 @@ def asked(args: argparse.Namespace) -> Asked:
     points = tuple(read_point(text) for text in args.point)
     files = {name: getattr(args, name, None) for name in ("mask", "keep", "drop", "trimap", "previous")}
     given = points or args.text or any(files.values())
+    subject = args.subject or not (boxes or given)
+    if subject and (boxes or args.text or files["mask"] or files["trimap"] or files["previous"]):
+        raise PromptError("--subject finds by itself what to matte; it goes with --point, --keep and --drop only")
     if len(boxes) > 1 and given:
         raise PromptError(
             f"{len(boxes)} boxes were given together with points, strokes, a mask or text, so it is not clear which "
             "object those belong to; give one --box with them, or call once for each object"
         )
-    if not (boxes or given):
-        raise PromptError("nothing says what to matte; give --box, --point, --mask, --trimap or --text (see --help)")
     everything: list[BoxText | PointText] = [*boxes, *points]
     for text, typed in zip([*args.box, *args.point], everything, strict=True):
         if typed.guessed and not args.quiet:
             note(f"{text} was read as shares of width and height; per cent say so: {_per_cent(text)}")
-    return Asked(boxes, points, text=args.text, **{name: _mask(file) for name, file in files.items()})
+    return Asked(boxes, points, text=args.text, subject=subject, **{name: _mask(file) for name, file in files.items()})
 
 
 def _per_cent(text: str) -> str:

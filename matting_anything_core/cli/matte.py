@@ -80,6 +80,9 @@ def add_prompt_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--previous", metavar="FILE",
                        help="an earlier result of this image, which points and strokes correct and else leave as it is")
     group.add_argument("--text", metavar="WORDS", help="words that name the object; most confident match (extra: text)")
+    group.add_argument("--subject", action="store_true",
+                       help="the one clear subject of the image, as when nothing says what to matte; points and "
+                            "strokes correct it")
     group.add_argument("--all-matches", action="store_true", help="with --text: a matte for everything it names")
 
 
@@ -334,6 +337,8 @@ def _record(job: _Job, source: str, file: Path, image: Image, result: Matte, ind
         "width": image.width, "height": image.height, "score": round(result.score, 4),
         "box": None if result.box is None else [round(value, 2) for value in result.box],
         "coverage": round(float(result.alpha.mean()), 6), "empty": not bool(result.alpha.any()),
+        "unsure": result.unsure,
+        "subject_score": None if result.subject_score is None else round(result.subject_score, 4),
         "replaced": replaced, "warnings": [*said, *result.warnings], "seconds": round(time.monotonic() - started, 3),
     }
     if result.phrase is not None:

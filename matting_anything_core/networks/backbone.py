@@ -32,6 +32,9 @@ class Defaults:
     points_correct : bool
         Points and strokes beside a box or a mask correct what these alone give, instead of being told to the decoder
         along with them, which with a small decoder changes more than they point at.
+    blend_candidates : bool
+        Of the decoder's three candidate masks for a box the mean is taken, each weighted by its predicted IoU, instead
+        of the best alone.
     head : str
         The alpha head, by its name in pipeline/heads.py.
     """
@@ -42,6 +45,7 @@ class Defaults:
     clip_to_box: bool = False
     refine_masks: bool = False
     points_correct: bool = False
+    blend_candidates: bool = False
     head: str = "mask_to_matte"
 
 
