@@ -123,6 +123,6 @@ def functions_on_device(rgb: Tensor, values: Tensor, radius: int, epsilon: float
     i_gg, i_gb, i_bb = rr * bb - rb * rb, rb * rg - rr * gb, rr * gg - rg * rg
     scale = 1 / (rr * i_rr + rg * i_rg + rb * i_rb)
     r, g, b = mean[9:12] - mean[:3] * mean[12]
-    slope = torch.stack([i_rr * r + i_rg * g + i_rb * b, i_rg * r + i_gg * g + i_gb * b, i_rb * r + i_gb * g + i_bb * b])
-    slope = slope * scale
+    slope = scale * torch.stack(
+        [i_rr * r + i_rg * g + i_rb * b, i_rg * r + i_gg * g + i_gb * b, i_rb * r + i_gb * g + i_bb * b])
     return means(torch.cat([slope, (mean[12] - (slope * mean[:3]).sum(0))[None]]))

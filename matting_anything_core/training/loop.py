@@ -211,18 +211,21 @@ class Leg:
         self.optimiser.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimiser)
-        norm = nn.utils.clip_grad_norm_([p for p in self.task.parameters() if p.grad is not None], self._clip())
-        found = float(norm)
-        if math.isfinite(found) and stage.clip_moving:
-            share = 0.99 if run.step else 0.0
-            run.clip_norm = run.clip_norm * share + min(found, self._clip()) * (1 - share)
+        limit = self._clip()
+        norm = nn.utils.clip_grad_norm_([p for p in self.task.parameters() if p.grad is not None], limit)
         self.scaler.step(self.optimiser)
         self.scaler.update()
+        share = 0.99 if run.step else 0.0
         run.step += 1
         run.total_steps += 1
         self.average.update(self.task, run.step)
-        return {"loss": float(loss.detach()), **{k: float(v) for k, v in values.items()}, "norm": found,
-                "rate": rate * stage.rate}
+        # Fetched at the end and together: the host waits for the device once a step.
+        shown = [norm, loss.detach(), *values.values()]
+        found, reached, *told = torch.stack(
+            [torch.as_tensor(x, dtype=torch.float32, device=norm.device) for x in shown]).tolist()
+        if math.isfinite(found) and stage.clip_moving:
+            run.clip_norm = run.clip_norm * share + min(found, limit) * (1 - share)
+        return {"loss": reached, **dict(zip(values, told, strict=True)), "norm": found, "rate": rate * stage.rate}
 
     def _clip(self) -> float:
         """The largest norm of the gradient: the stage's, or so many times its moving mean."""
