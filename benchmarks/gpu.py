@@ -23,6 +23,8 @@ from typing import Any
 HERE = Path(__file__).parent
 PARTS = ("goldens", "stages", "waits", "profile", "variants", "tests")
 MODELS = ("vit_b", "lite", "vit_l", "vit_h")
+TF32 = "float32, TF32 in convolutions"
+"""As torch computes float32 where nobody says otherwise."""
 FIRST_SHARE, SECOND_SHARE, HALF_OFF = 0.5, 0.25, 5e-3
 """What is asked of vit_b: of the plain path's time at most these shares for a first and a second prompt of one image;
 and of float16, that its alpha is this near float32's on average."""
@@ -140,10 +142,19 @@ def goldens(given: argparse.Namespace, figures: Figures, device: Any) -> None:
 
     networks = build("vit_b", device)
     found = {}
-    for name in ["float32"] if given.dry_run else given.types:
+    kinds = ["float32"] if given.dry_run else list(given.types)
+    if device.type == "cuda" and "float32" in kinds:
+        kinds.append(TF32)
+    before = torch.backends.cudnn.allow_tf32
+    for name in kinds:
         if figures.time_left(f"goldens in {name}"):
             pictures, cases = (PICTURES[:1], CASES[:1]) if given.dry_run else (PICTURES, CASES)
-            found[name] = summary(differences(networks, getattr(torch, name), pictures, cases))
+            torch.backends.cudnn.allow_tf32 = name == TF32
+            try:
+                dtype = getattr(torch, name.split(",")[0])
+                found[name] = summary(differences(networks, dtype, pictures, cases))
+            finally:
+                torch.backends.cudnn.allow_tf32 = before
             worst = {stage: f"{one['largest']:.1e}" for stage, one in found[name].items()}
             say(f"goldens, {name}: {worst}")
             figures.keep(goldens=found)
@@ -212,13 +223,18 @@ def asked(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
+def shown_models(given: argparse.Namespace) -> list[str]:
+    """Those that are looked into more closely: the first two, vit_b and lite where nothing else is asked for."""
+    return list(given.models[:2])
+
+
 def waits(given: argparse.Namespace, figures: Figures, device: Any) -> None:
     """Where the host waits: on a card as torch reports it, elsewhere on a pretended one."""
-    from gpu_models import TINY, build, scenes
+    from gpu_models import build, scenes
     from gpu_waits import waits_of
 
-    found = []
-    for name in ("lite", TINY if device.type != "cuda" else "vit_b"):
+    found: list[dict[str, Any]] = []
+    for name in shown_models(given):
         if figures.time_left(f"waits of {name}"):
             [scene] = scenes(1, *given.size)
             found += [{"model": name, **one} for one in waits_of(build(name, device).model, scene.image, scene.box)]
@@ -229,7 +245,7 @@ def waits(given: argparse.Namespace, figures: Figures, device: Any) -> None:
 
 def profile(given: argparse.Namespace, figures: Figures, device: Any) -> None:
     """Where the time goes, by torch's profiler; the whole tables go to profile.txt."""
-    from gpu_models import TINY, build, scenes
+    from gpu_models import build, scenes
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile as profiler
 
@@ -237,7 +253,7 @@ def profile(given: argparse.Namespace, figures: Figures, device: Any) -> None:
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]
     by = "self_cuda_time_total" if cuda else "self_cpu_time_total"
     texts, tops = [], []
-    for name in ("vit_b" if cuda else TINY, "lite"):
+    for name in shown_models(given):
         if not figures.time_left(f"profile of {name}"):
             continue
         model = build(name, device).model.to(device, "auto")
@@ -261,12 +277,12 @@ def profile(given: argparse.Namespace, figures: Figures, device: Any) -> None:
 def variants(given: argparse.Namespace, figures: Figures, device: Any) -> None:
     """What else could be done, timed."""
     import torch
-    from gpu_models import TINY, build
+    from gpu_models import build
     from gpu_variants import attention, graphs
 
     found: dict[str, list[dict[str, Any]]] = {"attention": [], "graphs": []}
     half = "bfloat16" if given.dry_run else "float16"
-    for name in (TINY if device.type != "cuda" else "vit_b", "lite"):
+    for name in shown_models(given):
         if figures.time_left(f"variants of {name}"):
             networks = build(name, device)
             for kind in ("float32", half):
