@@ -161,24 +161,31 @@ def to_square(
 def _taps(start: int, stop: int, inputs: int, outputs: int) -> tuple[Tensor, Tensor, Tensor]:
     """For output pixels start..stop of a bilinear resize inputs -> outputs, on the CPU: lower and upper source, upper's
     weight."""
+    import numpy as np
     import torch
 
-    # In float64 on the CPU, where positions of large pictures stay exact; devices get float32 weights.
-    position = (torch.arange(start, stop, dtype=torch.float64) + 0.5) * (inputs / outputs) - 0.5
-    position.clamp_(0, inputs - 1)
-    lower = position.floor()
-    weight = (position - lower).float()
-    index = lower.long()
-    return index, (index + 1).clamp(max=inputs - 1), weight
+    # In float64, where positions of large pictures stay exact; weights are float32. numpy, whose calls cost less.
+    position = (np.arange(start, stop, dtype=np.float64) + 0.5) * (inputs / outputs) - 0.5
+    np.clip(position, 0, inputs - 1, out=position)
+    lower = np.floor(position)
+    weight = (position - lower).astype(np.float32)
+    index = lower.astype(np.int64)
+    return torch.from_numpy(index), torch.from_numpy(np.minimum(index + 1, inputs - 1)), torch.from_numpy(weight)
+
+
+def _lower_tap(place: int, inputs: int, outputs: int) -> int:
+    """The lower source of one output pixel, as `_taps` has it."""
+    return int(min(max((place + 0.5) * (inputs / outputs) - 0.5, 0.0), inputs - 1.0))
 
 
 def source_window(window: Window, size: tuple[int, int], source: tuple[int, int]) -> Window:
     """What of a picture of `source` (h, w) is read for `window` of it resized bilinearly to `size` (H, W)."""
-    top, bottom, _ = _taps(window.top, window.bottom, source[0], size[0])
-    left, right, _ = _taps(window.left, window.right, source[1], size[1])
-    if not len(top) or not len(left):
+    if window.empty:
         return Window(0, 0, 0, 0)
-    return Window(int(top[0]), int(left[0]), int(bottom[-1]) + 1, int(right[-1]) + 1)
+    (top, left), (bottom, right) = (
+        tuple(_lower_tap(place, inputs, outputs) for place, inputs, outputs in zip(corner, source, size, strict=True))
+        for corner in ((window.top, window.left), (window.bottom - 1, window.right - 1)))
+    return Window(top, left, min(bottom + 2, source[0]), min(right + 2, source[1]))
 
 
 def resize_window(

@@ -100,7 +100,9 @@ def test_a_dry_run_ends_with_figures_as_json_and_tables(tmp_path, capsys):
     assert found["stages"][1]["off"][0] < 1e-3, "both ways end with the same alpha"
     assert {one["what"].split(", ")[1] for one in found["asked"]} == {"first prompt", "second prompt"}
     assert {one["step"] for one in found["waits"]} == {"embed", "first prompt", "second prompt"}
-    assert all(one["off"] < 1e-4 for one in found["variants"]["attention"])
+    exact = [one["off"] for one in found["variants"]["attention"] if one["dtype"] == "float32"]
+    assert len(exact) == 6
+    assert max(exact) < 1e-4, "every way of attention has the same numbers"
     assert not found["failed_parts"]
     text = (out / "figures.md").read_text()
     assert "A dry run on a CPU" in text

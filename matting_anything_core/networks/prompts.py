@@ -23,7 +23,7 @@ def embed_prompts(
     """Sparse (N×T×256) and dense (N×256×h×w) embeddings of N prompts, as `encoder((points, labels), boxes, masks)`, and
     the places of the features (1×256×h×w), as `encoder.get_dense_pe()`.
 
-    In float32, autocast or not: half precision would place a point of a square of 1024 pixels up to two pixels off.
+    In float32, autocast or not: bfloat16 would place a point of a square of 1024 pixels up to one pixel off.
     """
     kind = encoder.no_mask_embed.weight.device.type
     casting = kind in ("cpu", "cuda", "mps") and torch.is_autocast_enabled(kind)

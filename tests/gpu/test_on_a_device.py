@@ -109,7 +109,7 @@ def test_half_precision_is_near(models, dtype):
 
 @pytest.mark.parametrize("dtype", HALVES, ids=str)
 def test_prompts_are_placed_in_float32(models, dtype):
-    """bfloat16 has eight bits: a corner of a box would lie up to two pixels off."""
+    """bfloat16 has eight bits: a corner of a box would lie up to a pixel of 1024 off."""
     _, there = models
     box = torch.tensor([[13.3, 21.7, 50.1, 43.9]], device=DEVICE)
     features = torch.zeros((1, 256, 4, 4), device=DEVICE)
