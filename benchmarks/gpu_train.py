@@ -3,10 +3,10 @@
     python benchmarks/gpu_train.py packed-0.zip packed-1.zip --seconds 420 --out gpu_run
     python benchmarks/gpu_train.py packed-0.zip --dry-run --out gpu_run      every step on the CPU, small, in a minute
 
-Scenes are made by worker processes; how long the card waits for them is told, and so are the scores on the packed
-validation pictures before and after. The recipe's stages for the encoder (384, then 512 pixels) share the time; how
-many steps that is, on which the learning rate depends, is found by taking a few first. Clicks are not trained here: the
-recipe `lite_clicks` follows on what comes out.
+Scenes are made by worker processes and varied on the card; how long the card waits for them is told, and so are the
+scores on the packed validation pictures before and after. The recipe's stages for the encoder (384, then 512 pixels)
+share the time; how many steps that is, on which the learning rate depends, is found by taking a few first. Clicks are
+not trained here: the recipe `lite_clicks` follows on what comes out.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import torch
 from gpu_models import GOLDEN, LITE
 from gpu_pack import unpacked
+from gpu_vary import varying
 
 from matting_anything_core.errors import MattingError
 from matting_anything_core.opencv import cv2
@@ -77,13 +78,13 @@ def preload(library: Library, threads: int) -> int:
         return sum(photo is not None for photo in pool.map(library.read, records))
 
 
-def seconds_a_step(recipe: Recipe, number: int, library: Library, team: Team, steps: int) -> float:
+def seconds_a_step(recipe: Recipe, number: int, library: Library, team: Team, steps: int, copies: int) -> float:
     """How long a step of a stage takes, workers included, after as many that don't count."""
     trial = replace(recipe, stages=(replace(recipe.stages[number], steps=10**6, warmup=10**6),), validation=(),
                     log_steps=10**9)
     folder = Path(tempfile.mkdtemp(prefix="matting-gpu-probe-"))
     try:
-        train(trial, folder, library, [], team, Limits(step=2 * steps))
+        train(trial, folder, library, [], team, Limits(step=2 * steps), varying(copies, recipe.seed))
         rows = (folder / "losses.csv").read_text(encoding="utf-8").splitlines()[1:]
         at = [float(row.split(",")[3]) for row in rows]
         return max((at[-1] - at[steps - 1]) / steps, 1e-3)
@@ -151,9 +152,9 @@ def go(given: argparse.Namespace) -> dict[str, Any]:
     report: dict[str, Any] = {
         "dry_run": given.dry_run, "torch": torch.__version__, "seconds_given": given.seconds, "workers": given.workers,
         "card": torch.cuda.get_device_name(device) if device.type == "cuda" else "none", "pictures": pictures,
-        "precision": given.precision, "scores_before": before, "stages": []}
+        "precision": given.precision, "copies": given.copies, "scores_before": before, "stages": []}
     probe = 2 if given.dry_run else 12
-    each = [seconds_a_step(recipe, number, library, team, probe) for number in range(len(recipe.stages))]
+    each = [seconds_a_step(recipe, number, library, team, probe, given.copies) for number in range(len(recipe.stages))]
     left = given.seconds * (1 - RESERVE) - (time.monotonic() - begun)
     if left <= 0:
         raise MattingError(f"{given.seconds:g} seconds are gone before training begins; give more")
@@ -169,7 +170,7 @@ def go(given: argparse.Namespace) -> dict[str, Any]:
         torch.cuda.reset_peak_memory_stats(device)
     start = time.monotonic()
     minutes = math.inf if given.dry_run else left / 60
-    weights = train(recipe, out, library, [], team, Limits(minutes))
+    weights = train(recipe, out, library, [], team, Limits(minutes), varying(given.copies, given.seed))
     report["training_seconds"] = time.monotonic() - start
     report["peak_gb"] = torch.cuda.max_memory_allocated(device) / 1e9 if device.type == "cuda" else None
     report["stages"] = [{"square": stage.square, "batch": stage.batch, "steps_planned": stage.steps,
@@ -207,6 +208,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=420, help="for everything (default: 420)")
     parser.add_argument("--workers", type=int, default=None, help="processes that make scenes (default: 14; dry run 1)")
     parser.add_argument("--batch", type=int, default=64, help="scenes a step at 384 px (default: 64)")
+    parser.add_argument("--copies", type=int, default=3,
+                        help="times that each scene is taken, mirrored and in other colours (default: 3)")
     parser.add_argument("--rate", type=float, default=1.0, help="a factor on the recipe's learning rates (default: 1)")
     parser.add_argument("--precision", choices=("bfloat16", "float16", "float32"), default="bfloat16",
                         help="of the encoder (default: bfloat16)")
@@ -224,8 +227,8 @@ def main(argv: list[str] | None = None) -> int:
         given.device = "cpu"
     if given.workers is None:
         given.workers = 1 if given.dry_run else 14
-    if given.seconds <= 0 or given.batch < 1 or given.workers < 0 or given.rate <= 0:
-        parser.error("--seconds, --batch and --rate are more than 0, --workers 0 or more")
+    if given.seconds <= 0 or given.batch < 1 or given.copies < 1 or given.workers < 0 or given.rate <= 0:
+        parser.error("--seconds, --batch, --copies and --rate are more than 0, --workers 0 or more")
     try:
         report = go(given)
     except MattingError as error:

@@ -25,6 +25,7 @@ sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 import gpu
 import gpu_pack
 import gpu_train
+import gpu_vary
 from gpu_waits import PretendedCard, waits_of
 
 BOX = (30, 20, 200, 150)
@@ -258,6 +259,37 @@ def test_training_without_a_card_says_what_to_do(recipe, tmp_path, capsys):
         assert "--dry-run" in capsys.readouterr().err
     assert gpu_train.main([str(tmp_path / "none.zip"), "--dry-run", "--out", str(tmp_path / "run")]) == 1
     assert "gpu_pack.py" in capsys.readouterr().err
+
+
+def test_copies_of_a_scene_stay_right_when_they_are_mirrored():
+    side, size = 64, torch.tensor([[64, 40], [48, 64], [64, 43]])
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.zeros((3, 3, 16, 16), dtype=torch.uint8)
+    targets[:, :, 3:9, 2:5] = 255
+    batch = {
+        "rgb": torch.randint(40, 216, (3, 3, side, side), dtype=torch.uint8, generator=generator), "size": size,
+        "boxes": torch.tensor([8.0, 12, 20, 36]).repeat(3, 3, 1), "labels": torch.ones((3, 3, 3)),
+        "points": torch.tensor([9.5, 14.5]).repeat(3, 3, 3, 1), "targets": targets,
+    }
+    many = gpu_vary.varied(batch, 5, copies=12, seed=1)
+    assert all(torch.equal(many[name][:3], x) for name, x in batch.items()), "the first ones are as they were"
+    assert {name: len(x) for name, x in many.items()} == dict.fromkeys(batch, 36)
+    again, other = (gpu_vary.varied(batch, step, copies=12, seed=1) for step in (5, 6))
+    assert all(torch.equal(again[name], x) for name, x in many.items())
+    assert not torch.equal(other["rgb"], many["rgb"])
+    mirrored = many["boxes"][:, 0, 0] != 8
+    assert 5 < int(mirrored.sum()) < 24
+    assert not mirrored[2::3].any(), "43 pixels are no whole number of the targets' cells"
+    for index in torch.nonzero(mirrored)[:, 0].tolist():
+        width = int(size[index % 3, 1])
+        columns = torch.nonzero(many["targets"][index, 0].any(0))[:, 0]
+        box = many["boxes"][index, 0].tolist()
+        assert box == [4 * int(columns[0]), 12, 4 * (int(columns[-1]) + 1), 36]
+        assert many["points"][index, 0, 0].tolist() == [width - 9.5, 14.5]
+        ours, theirs = (x.float().mean(0) for x in (many["rgb"][index], batch["rgb"][index % 3]))
+        like, unlike = (float(torch.corrcoef(torch.stack([ours[:, :width].flatten(), other.flatten()]))[0, 1])
+                        for other in (theirs[:, :width].flip(1), theirs[:, :width]))
+        assert like > 0.8 > unlike
 
 
 @pytest.mark.slow
