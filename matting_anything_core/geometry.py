@@ -219,4 +219,4 @@ def _together(parts: Sequence[Tensor], device: Any) -> Sequence[Tensor]:
 
     if device.type == "cpu":
         return parts
-    return uploaded(torch.cat(list(parts)), device).split([len(part) for part in parts])
+    return torch.split(uploaded(torch.cat(list(parts)), device), [len(part) for part in parts])

@@ -90,8 +90,8 @@ def _guided(alpha: Tensor, rgb: Rgb, fit: Fit, window: Window, radius: int, smal
         image = small_rgb[near.slices()].astype(np.float32) / np.float32(255)
         function = torch.from_numpy(np.stack(Guide(image, radius).functions(small[0, 0].float().numpy())))
     else:  # where fetching and uploading would take longer than the filter
-        image = uploaded(torch.from_numpy(small_rgb[near.slices()].copy()), alpha.device).permute(2, 0, 1).float() / 255
-        function = functions_on_device(image, small[0, 0].float(), radius)
+        pixels = uploaded(torch.from_numpy(small_rgb[near.slices()].copy()), alpha.device)
+        function = functions_on_device(pixels.permute(2, 0, 1).float() / 255, small[0, 0].float(), radius)
     # Where alpha is 0 or 1 all around, it stays so.
     low = -F.max_pool2d(-small, reach, stride=1, padding=radius)
     high = F.max_pool2d(small, reach, stride=1, padding=radius)
