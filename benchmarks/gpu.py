@@ -140,7 +140,7 @@ def goldens(given: argparse.Namespace, figures: Figures, device: Any) -> None:
     from gpu_goldens import CASES, PICTURES, differences, summary
     from gpu_models import build
 
-    networks = build("vit_b", device)
+    networks = build("vit_b", device, golden=True)
     found = {}
     kinds = ["float32"] if given.dry_run else list(given.types)
     if device.type == "cuda" and "float32" in kinds:

@@ -1,6 +1,6 @@
-"""Models and pictures for the benchmarks on a card: nothing is downloaded, and the big ViTs are filled on the card.
+"""Models and pictures for the benchmarks on a card; nothing is downloaded.
 
-The ViTs have made-up weights (the noise of tests/recipe.py, so that no path is idle); `lite` has its own.
+The ViTs have made-up weights, noise of the scales of tests/recipe.py, so that no path is idle; `lite` has its own.
 """
 
 from __future__ import annotations
@@ -27,8 +27,6 @@ GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
 LITE = Path(__file__).parents[1] / "matting_anything_core" / "weights" / "lite.safetensors"
 """The bundled model by its file: looking for a name would need the package platformdirs."""
 TINY = "vit_tiny_test"
-ON_THE_CARD = ("vit_l", "vit_h")
-"""Made where they are used, from torch's generator there: half a minute of noise on the CPU otherwise."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +40,12 @@ class Networks:
     """In float32; `model.to(device, dtype)` gives the other types of it."""
 
 
-def build(name: str, device: torch.device) -> Networks:
-    """A model by its architecture's name, on the device."""
+def build(name: str, device: torch.device, *, golden: bool = False) -> Networks:
+    """A model by its architecture's name, on the device.
+
+    golden: with the very weights that the numbers in tests/golden were made with; else with ones drawn on the device,
+    since drawing those of a ViT-H takes a CPU a quarter of a minute.
+    """
     if name == "lite":
         checkpoint = open_checkpoint(LITE)
         model = MattingAnything.from_checkpoint(checkpoint, device=device, dtype="float32")
@@ -52,10 +54,10 @@ def build(name: str, device: torch.device) -> Networks:
         return Networks(name, model.sam, m2m.to(device), model)
     with torch.device("meta"):
         sam, m2m = build_sam(name, 64 if name == TINY else None), MaskToMatte().eval()
-    if name in ON_THE_CARD:
-        _fill(sam, device)
-    else:
+    if golden:
         load_state(sam, recipe.sam_weights(sam.state_dict()), "the recipe")
+    else:
+        _fill(sam, device)
     load_state(m2m, recipe.m2m_weights(m2m.state_dict()), "the recipe")
     model = MattingAnything(sam, m2m, device=device, dtype="float32", name=name)
     return Networks(name, model.sam, m2m.to(device).eval().requires_grad_(False), model)
