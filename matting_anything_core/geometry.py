@@ -6,10 +6,12 @@ it is pure and depends on sizes only.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import PromptError
+from .transfers import uploaded
 from .types import Box
 
 if TYPE_CHECKING:
@@ -146,35 +148,44 @@ def to_square(
     """H×W×3 uint8 -> 1×3×S×S float32: scaled, (RGB - mean) / std on the 0..255 scale, zero-padded after that."""
     import torch
 
-    scaled = torch.from_numpy(fit_picture(rgb, fit).copy()).to(device)
+    scaled = uploaded(torch.from_numpy(fit_picture(rgb, fit).copy()), device)
     height, width = fit.scaled
     square = torch.zeros((1, 3, fit.square, fit.square), device=device)
     picture = square[0, :, :height, :width]
     picture.copy_(scaled.permute(2, 0, 1))
-    picture.sub_(torch.tensor(mean, device=device).view(3, 1, 1)).div_(torch.tensor(std, device=device).view(3, 1, 1))
+    by = uploaded(torch.tensor([mean, std]), device).view(2, 3, 1, 1)
+    picture.sub_(by[0]).div_(by[1])
     return square
 
 
-def _taps(start: int, stop: int, inputs: int, outputs: int, device: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """For output pixels start..stop of a bilinear resize inputs -> outputs: lower and upper source, upper's weight."""
+def _taps(start: int, stop: int, inputs: int, outputs: int) -> tuple[Tensor, Tensor, Tensor]:
+    """For output pixels start..stop of a bilinear resize inputs -> outputs, on the CPU: lower and upper source, upper's
+    weight."""
+    import numpy as np
     import torch
 
-    # In float64 on the CPU, where positions of large pictures stay exact; devices get float32 weights.
-    position = (torch.arange(start, stop, dtype=torch.float64) + 0.5) * (inputs / outputs) - 0.5
-    position.clamp_(0, inputs - 1)
-    lower = position.floor()
-    weight = (position - lower).float()
-    index = lower.long()
-    return index.to(device), (index + 1).clamp(max=inputs - 1).to(device), weight.to(device)
+    # In float64, where positions of large pictures stay exact; weights are float32. numpy, whose calls cost less.
+    position = (np.arange(start, stop, dtype=np.float64) + 0.5) * (inputs / outputs) - 0.5
+    np.clip(position, 0, inputs - 1, out=position)
+    lower = np.floor(position)
+    weight = (position - lower).astype(np.float32)
+    index = lower.astype(np.int64)
+    return torch.from_numpy(index), torch.from_numpy(np.minimum(index + 1, inputs - 1)), torch.from_numpy(weight)
+
+
+def _lower_tap(place: int, inputs: int, outputs: int) -> int:
+    """The lower source of one output pixel, as `_taps` has it."""
+    return int(min(max((place + 0.5) * (inputs / outputs) - 0.5, 0.0), inputs - 1.0))
 
 
 def source_window(window: Window, size: tuple[int, int], source: tuple[int, int]) -> Window:
     """What of a picture of `source` (h, w) is read for `window` of it resized bilinearly to `size` (H, W)."""
-    top, bottom, _ = _taps(window.top, window.bottom, source[0], size[0], None)
-    left, right, _ = _taps(window.left, window.right, source[1], size[1], None)
-    if not len(top) or not len(left):
+    if window.empty:
         return Window(0, 0, 0, 0)
-    return Window(int(top[0]), int(left[0]), int(bottom[-1]) + 1, int(right[-1]) + 1)
+    (top, left), (bottom, right) = (
+        tuple(_lower_tap(place, inputs, outputs) for place, inputs, outputs in zip(corner, source, size, strict=True))
+        for corner in ((window.top, window.left), (window.bottom - 1, window.right - 1)))
+    return Window(top, left, min(bottom + 2, source[0]), min(right + 2, source[1]))
 
 
 def resize_window(
@@ -191,10 +202,21 @@ def resize_window(
     of a picture of `source` (h, w), with its first row and column at `origin`, that holds `source_window`.
     """
     height, width = x.shape[-2:] if source is None else source
-    top, bottom, down = _taps(window.top, window.bottom, height, size[0], x.device)
-    left, right, across = _taps(window.left, window.right, width, size[1], x.device)
+    top, bottom, down = _taps(window.top, window.bottom, height, size[0])
+    left, right, across = _taps(window.left, window.right, width, size[1])
     first, last = (int(top[0]), int(bottom[-1]) + 1) if len(top) else (0, 0)
     rows = x[..., first - origin[0] : last - origin[0], :] if len(top) else x[..., :0, :]
     # Columns first: the intermediate has the source's rows, which are fewer when enlarging.
-    wide = rows[..., left - origin[1]].lerp(rows[..., right - origin[1]], across.to(x.dtype))
-    return wide[..., top - first, :].lerp(wide[..., bottom - first, :], down.to(x.dtype).unsqueeze(-1))
+    left, right, top, bottom = _together((left - origin[1], right - origin[1], top - first, bottom - first), x.device)
+    across, down = _together((across, down), x.device)
+    wide = rows[..., left].lerp(rows[..., right], across.to(x.dtype))
+    return wide[..., top, :].lerp(wide[..., bottom, :], down.to(x.dtype).unsqueeze(-1))
+
+
+def _together(parts: Sequence[Tensor], device: Any) -> Sequence[Tensor]:
+    """Small tensors on a device, uploaded as one."""
+    import torch
+
+    if device.type == "cpu":
+        return parts
+    return torch.split(uploaded(torch.cat(list(parts)), device), [len(part) for part in parts])

@@ -52,6 +52,7 @@ from .pipeline.seeds import DROP, KEEP, Seeds, held, seeds_of, shrunk
 from .pipeline.subject import Subject, find_subject, is_whole, knows
 from .result import SURE, Matte, Source
 from .threads import check_threads
+from .transfers import uploaded
 from .types import Box, ProgressCallback, Prompt, PromptInput, prompts_of
 
 if TYPE_CHECKING:
@@ -376,7 +377,7 @@ class MattingAnything:
 
     def _decode(self, view: View, prompts: Sequence[DecoderPrompt]) -> list[MaskLogits]:
         def tensor(values: object) -> Tensor:
-            return torch.tensor(values, dtype=torch.float32, device=self.device)
+            return uploaded(torch.tensor(values, dtype=torch.float32), self.device)
 
         first, fit = prompts[0], view.fit
         boxes = points = labels = masks = None
@@ -387,7 +388,7 @@ class MattingAnything:
             labels = tensor([prompt.labels for prompt in prompts])
         if first.mask is not None:
             masks = torch.stack([mask_logits(prompt.mask, fit) for prompt in prompts if prompt.mask is not None])
-            masks = masks.to(self.device)
+            masks = uploaded(masks, self.device)
         with autocast(self.device, self.dtype):
             logits, iou = self._sam.decode(view.features, boxes, points, labels, masks)
         scores = iou.float().amax(1).tolist()
@@ -434,7 +435,7 @@ class MattingAnything:
         small = fit_picture(rough.astype(np.uint8) * 255, view.fit) > 127
         result = at_input_size(logits, view.fit).clone()
         decoded = result[0, :height, :width].cpu().numpy()
-        result[0, :height, :width] = torch.from_numpy(with_rough_mask(small, decoded)).to(result.device)
+        result[0, :height, :width] = uploaded(torch.from_numpy(with_rough_mask(small, decoded)), result.device)
         return result
 
     @on_its_device("correcting a mask")
@@ -470,7 +471,7 @@ class MattingAnything:
         if not changed.any():
             return mask, changed
         logits = at_input_size(mask.logits, view.fit).clone()
-        logits[0, :height, :width] = torch.from_numpy(after).to(logits.device)
+        logits[0, :height, :width] = uploaded(torch.from_numpy(after), logits.device)
         return mask._replace(logits=logits), changed
 
     @on_its_device("predicting alpha")
@@ -533,7 +534,8 @@ class MattingAnything:
         report("matte", 0.02)
         previous = one.prompt.former
         if previous is not None:
-            mask = found._replace(logits=as_logits(previous[view.window.slices()], view.fit).to(self.device))
+            logits = as_logits(previous[view.window.slices()], view.fit)
+            mask = found._replace(logits=uploaded(logits, self.device))
         elif how.reference:
             mask = found
         else:

@@ -42,8 +42,9 @@ def encode_vit(encoder: ImageEncoderViT, pixels: Tensor, step: Step | None = Non
     if uses_blocks(pixels):
         return torch.cat([_encode_blocks(encoder, picture, step) for picture in torch.split(pixels, 1)])
     tokens = _patches(encoder, pixels)
+    places: _Places = {}
     for block in _stepping(encoder, step):
-        tokens = _fused_block(block, tokens)
+        tokens = _fused_block(block, tokens, places)
     return _neck(encoder.neck, tokens)
 
 
@@ -126,7 +127,11 @@ def _from_windows(x: Tensor, window: int, height: int, width: int) -> Tensor:
 # --- one fused attention: CUDA, MPS, half precision ----------------------------------------------------------------
 
 
-def _fused_block(block: nn.Module, tokens: Tensor) -> Tensor:
+_Places: TypeAlias = "dict[tuple[int, int], Tensor]"
+"""By height and width: the one-hot row and column of each key, made once for all blocks of an encoder."""
+
+
+def _fused_block(block: nn.Module, tokens: Tensor, places: _Places) -> Tensor:
     """One transformer block on B×h×w×C."""
     attention = cast(nn.Module, block.attn)
     batch, height, width, _ = tokens.shape
@@ -136,17 +141,18 @@ def _fused_block(block: nn.Module, tokens: Tensor) -> Tensor:
     window = cast(int, block.window_size)
     if window:
         q, k, v = _to_windows(qkv, linear.bias, window, heads)
-        mixed = _fused_attention(attention, q, k, v, window, window)
+        mixed = _fused_attention(attention, q, k, v, window, window, places)
         mixed = _from_windows(mixed, window, height, width)
     else:
         q, k, v = qkv.reshape(batch, height * width, 3, heads, -1).permute(2, 0, 3, 1, 4)
-        mixed = _fused_attention(attention, q, k, v, height, width)
+        mixed = _fused_attention(attention, q, k, v, height, width, places)
         mixed = mixed.transpose(1, 2).reshape(batch, height, width, -1)
     tokens = tokens + attention.proj(mixed)  # type: ignore[operator]
     return cast(Tensor, tokens + block.mlp(block.norm2(tokens)))  # type: ignore[operator]
 
 
-def _fused_attention(attention: nn.Module, q: Tensor, k: Tensor, v: Tensor, height: int, width: int) -> Tensor:
+def _fused_attention(attention: nn.Module, q: Tensor, k: Tensor, v: Tensor, height: int, width: int,
+                     places: _Places) -> Tensor:
     """Attention of N×heads×T×C with relative positions and without a mask.
 
     The bias of a query and a key is by_row[query, row of key] + by_column[query, column of key]. With the factors
@@ -155,13 +161,22 @@ def _fused_attention(attention: nn.Module, q: Tensor, k: Tensor, v: Tensor, heig
     """
     scale = cast(float, attention.scale)
     by_row, by_column = _bias_factors(attention, q.flatten(0, 1), height, width)
-    place = torch.arange(height * width, device=q.device)
-    one_hot = torch.cat([F.one_hot(place // width, height), F.one_hot(place % width, width)], dim=1).to(q.dtype)
-    count = q.shape[-1] + height + width
-    spare = -count % 8  # fused kernels want rows of whole 16 bytes
+    spare = -(q.shape[-1] + height + width) % 8  # fused kernels want rows of whole 16 bytes
+    if (height, width) not in places:
+        places[height, width] = _one_hot(height, width, spare, q)
+    one_hot = places[height, width]
+    if spare:
+        by_column = F.pad(by_column, (0, spare))
     q = torch.cat([q * scale, by_row.view(*q.shape[:3], -1), by_column.view(*q.shape[:3], -1)], dim=3)
     k = torch.cat([k, one_hot.expand(*k.shape[:2], -1, -1)], dim=3)
-    return F.scaled_dot_product_attention(F.pad(q, (0, spare)), F.pad(k, (0, spare)), v, scale=1.0)
+    return F.scaled_dot_product_attention(q, k, v, scale=1.0)
+
+
+def _one_hot(height: int, width: int, spare: int, like: Tensor) -> Tensor:
+    """Each place's row and column, one-hot beside each other, and `spare` zeros: T×(height + width + spare)."""
+    rows = torch.eye(height, dtype=like.dtype, device=like.device)[:, None].expand(-1, width, -1)
+    columns = torch.eye(width, dtype=like.dtype, device=like.device)[None].expand(height, -1, -1)
+    return F.pad(torch.cat([rows, columns], dim=2).flatten(0, 1), (0, spare))
 
 
 # --- cache-sized blocks: CPU, float32 ------------------------------------------------------------------------------

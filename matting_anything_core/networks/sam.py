@@ -18,6 +18,7 @@ from ..errors import WeightsError
 from .attention import Step, encode_vit
 from .backbones import backbone_of
 from .decoder import decode_masks
+from .prompts import embed_prompts
 
 PATCH = 16
 """Pixels of the input for one token of the features, along each side."""
@@ -90,12 +91,10 @@ class Sam(nn.Module):
         Returns logits N×3×4h×4w and the predicted IoU of each candidate, N×3. Padding is a token like any other
         (as in SAM): prompts with unequal numbers of points give the numbers of their own only when decoded apart.
         """
-        prompts = None if points is None or labels is None else (points, labels)
-        sparse, dense = self.prompt_encoder(prompts, boxes, masks)
+        sparse, dense, places = embed_prompts(self.prompt_encoder, boxes, points, labels, masks)
         if owner is None:
             owner = torch.zeros(len(dense), dtype=torch.long, device=features.device)
-        positional = self.prompt_encoder.get_dense_pe()
-        return decode_masks(self.mask_decoder, features, positional, sparse, dense, owner)
+        return decode_masks(self.mask_decoder, features, places, sparse, dense, owner)
 
 
 def build_sam(architecture: str, square: int | None = None) -> Sam:

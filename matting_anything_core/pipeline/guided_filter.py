@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import Tensor
 
     Array: TypeAlias = "np.ndarray[Any, Any]"
 
@@ -88,3 +89,40 @@ class Guide:
         from ..opencv import cv2
 
         return cv2.boxFilter(x, -1, self._side, normalize=False, borderType=cv2.BORDER_CONSTANT)
+
+
+def functions_on_device(rgb: Tensor, values: Tensor, radius: int, epsilon: float = EPSILON) -> Tensor:
+    """`Guide(rgb, radius, epsilon).functions(values)` where the tensors are, without a way over the CPU.
+
+    Parameters
+    ----------
+    rgb : Tensor
+        3×H×W float32 in 0..1.
+    values : Tensor
+        H×W float32.
+    radius, epsilon : as for `Guide`.
+
+    Returns
+    -------
+    4×H×W: red, green, blue, offset; equal to the CPU's up to rounding.
+    """
+    import torch
+    from torch.nn import functional as F
+
+    def means(planes: Tensor) -> Tensor:
+        side = 2 * radius + 1
+        return F.avg_pool2d(planes[None], side, stride=1, padding=radius, count_include_pad=False)[0]
+
+    r, g, b = rgb
+    products = torch.stack([r * r, r * g, r * b, g * g, g * b, b * b])
+    mean = means(torch.cat([rgb, products, rgb * values, values[None]]))
+    mr, mg, mb = mean[:3]
+    rr, rg, rb, gg, gb, bb = mean[3:9] - torch.stack([mr * mr, mr * mg, mr * mb, mg * mg, mg * mb, mb * mb])
+    rr, gg, bb = rr + epsilon, gg + epsilon, bb + epsilon
+    i_rr, i_rg, i_rb = gg * bb - gb * gb, gb * rb - rg * bb, rg * gb - gg * rb
+    i_gg, i_gb, i_bb = rr * bb - rb * rb, rb * rg - rr * gb, rr * gg - rg * rg
+    scale = 1 / (rr * i_rr + rg * i_rg + rb * i_rb)
+    r, g, b = mean[9:12] - mean[:3] * mean[12]
+    slope = scale * torch.stack(
+        [i_rr * r + i_rg * g + i_rb * b, i_rg * r + i_gg * g + i_gb * b, i_rb * r + i_gb * g + i_bb * b])
+    return means(torch.cat([slope, (mean[12] - (slope * mean[:3]).sum(0))[None]]))

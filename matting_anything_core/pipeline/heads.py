@@ -169,7 +169,8 @@ class MaskToMatteHead:
         report(0.4)
         for finer, width, done in ((_os4, merging.OS4_WIDTH, 0.7), (_os1, merging.OS1_WIDTH, 0.95)):
             uncertain = merging.alpha_weight_map(alpha, width, options.sides)
-            [part] = merging.bounds(uncertain[:, 0])
+            # Looking where that is would mean waiting for a device, which costs more than computing it everywhere.
+            [part] = merging.bounds(uncertain[:, 0]) if uncertain.device.type == "cpu" else [whole]
             if part.height:
                 cut = (..., *part.slices())
                 alpha[cut] = at(finer(stages, uncertain[cut]), part).where(uncertain[cut], alpha[cut])

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..geometry import Fit
+from ..transfers import uploaded
 from .color_model import Colors
 from .guided_filter import Guide
 from .masks import at_input_size
@@ -90,7 +91,7 @@ def refine_mask(logits: Tensor, rgb: Rgb, fit: Fit, *, whole: bool = False) -> T
         values = np.where(_small_components(values > 0), np.float32(-SETTLED), values)
     result = torch.full_like(square, AWAY)
     result[0, :height, :width] = square[0, :height, :width].clamp(max=AWAY)
-    result[0, :height, :width][part] = torch.from_numpy(values).to(square.device)
+    result[0, :height, :width][part] = uploaded(torch.from_numpy(values), square.device)
     return result
 
 

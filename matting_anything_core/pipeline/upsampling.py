@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..geometry import Fit, Window, fit_picture, resize_window
-from .guided_filter import Guide
+from ..transfers import uploaded
+from .guided_filter import Guide, functions_on_device
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,9 +86,12 @@ def _guided(alpha: Tensor, rgb: Rgb, fit: Fit, window: Window, radius: int, smal
     small = _shrunk(alpha, fit, window, near, small)
     if small_rgb is None or small_rgb.shape[:2] != fit.scaled:
         small_rgb = fit_picture(rgb, fit)
-    image = small_rgb[near.slices()].astype(np.float32) / np.float32(255)
-    made = Guide(image, radius).functions(small[0, 0].float().cpu().numpy())
-    function = torch.from_numpy(np.stack(made)).unsqueeze(0).to(alpha.device)
+    if alpha.device.type == "cpu":
+        image = small_rgb[near.slices()].astype(np.float32) / np.float32(255)
+        function = torch.from_numpy(np.stack(Guide(image, radius).functions(small[0, 0].float().numpy())))
+    else:  # where fetching and uploading would take longer than the filter
+        pixels = uploaded(torch.from_numpy(small_rgb[near.slices()].copy()), alpha.device)
+        function = functions_on_device(pixels.permute(2, 0, 1).float() / 255, small[0, 0].float(), radius)
     # Where alpha is 0 or 1 all around, it stays so.
     low = -F.max_pool2d(-small, reach, stride=1, padding=radius)
     high = F.max_pool2d(small, reach, stride=1, padding=radius)
@@ -98,8 +102,8 @@ def _guided(alpha: Tensor, rgb: Rgb, fit: Fit, window: Window, radius: int, smal
     for top in range(0, window.height, rows):
         bottom = min(top + rows, window.height)
         strip = Window(window.top + top, window.left, window.top + bottom, window.right)
-        colours = torch.from_numpy(rgb[strip.slices()].copy()).to(alpha.device).permute(2, 0, 1).float() / 255
-        parts = resize_window(torch.cat([function, soft], 1), (fit.height, fit.width), strip, source=fit.scaled,
+        colours = uploaded(torch.from_numpy(rgb[strip.slices()].copy()), alpha.device).permute(2, 0, 1).float() / 255
+        parts = resize_window(torch.cat([function[None], soft], 1), (fit.height, fit.width), strip, source=fit.scaled,
                               origin=(near.top, near.left))[0]
         sharp = (parts[:3] * colours).sum(0).add_(parts[3]).clamp_(0, 1)
         result[0, 0, top:bottom] = torch.lerp(alpha[0, 0, top:bottom], sharp, parts[4])

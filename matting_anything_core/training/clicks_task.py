@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from ..errors import MattingError
 from ..networks.m2m import MaskToMatte
+from ..networks.prompts import embed_prompts
 from ..networks.sam import Sam
 from ..pipeline.prompting import MASK_LOGIT
 from .augment import Rng, chance
@@ -179,9 +180,8 @@ class ClicksTask(nn.Module):
 def decode(sam: Sam, features: Tensor, owner: Tensor, boxes: Tensor | None = None, points: Tensor | None = None,
            labels: Tensor | None = None, masks: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """As `Sam.decode`, by the decoder that trains faster."""
-    prompts = None if points is None or labels is None else (points, labels)
-    sparse, dense = sam.prompt_encoder(prompts, boxes, masks)
-    return lean_decode_masks(sam.mask_decoder, features, sam.prompt_encoder.get_dense_pe(), sparse, dense, owner)
+    sparse, dense, places = embed_prompts(sam.prompt_encoder, boxes, points, labels, masks)
+    return lean_decode_masks(sam.mask_decoder, features, places, sparse, dense, owner)
 
 
 class Dialogue:

@@ -10,7 +10,7 @@ import csv
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -32,6 +32,8 @@ from .validation import Item, append_scores, draw, evaluate
 from .watch import Board, Log
 
 Batch: TypeAlias = dict[str, Tensor]
+Vary: TypeAlias = Callable[[Batch, int], Batch]
+"""A batch and its step -> the batch to learn from; a function of these two alone, so that runs can be resumed."""
 SHOWN = 8
 """Validation pictures on TensorBoard's sheet."""
 
@@ -97,11 +99,12 @@ class Limits:
 
 
 def train(recipe: Recipe, out: Path, library: Library, items: list[Item], team: Team,
-          limits: Limits | None = None) -> dict[str, Tensor]:
+          limits: Limits | None = None, vary: Vary | None = None) -> dict[str, Tensor]:
     """Run a recipe's stages, from the checkpoint in `out` if there is one; returns the averaged weights.
 
     Every process calls this with the same recipe; the leading one writes checkpoint.pt, losses.csv, scores.csv,
-    log.txt and TensorBoard's events to `out`.
+    log.txt and TensorBoard's events to `out`. vary: changes each batch, once it is on the device, before it is learned
+    from.
     """
     limits = limits or Limits()
     out.mkdir(parents=True, exist_ok=True)
@@ -116,7 +119,7 @@ def train(recipe: Recipe, out: Path, library: Library, items: list[Item], team: 
     weights: dict[str, Tensor] | None = None
     for number in range(run.stage, len(recipe.stages)):
         run.stage = number
-        leg = Leg(recipe, number, run, team, out, log, board, items)
+        leg = Leg(recipe, number, run, team, out, log, board, items, vary)
         leg.start(state, weights)
         done = leg.go(library, deadline, limits.step)
         weights, state = leg.average.weights(), None
@@ -138,7 +141,8 @@ class Leg:
     """One stage of a run: its task, optimiser and averaged weights."""
 
     def __init__(self, recipe: Recipe, number: int, run: Run, team: Team, out: Path, log: Log, board: Board,
-                 items: list[Item]) -> None:
+                 items: list[Item], vary: Vary | None = None) -> None:
+        self.vary = vary
         self.recipe, self.run, self.team, self.out = recipe, run, team, out
         self.log, self.board, self.items = log, board, items
         self.stage: Stage = recipe.stages[number]
@@ -179,7 +183,8 @@ class Leg:
         last = saved = validated = time.monotonic()
         for batch in loader:
             waited = time.monotonic() - last
-            values = self._step({name: x.to(self.team.device, non_blocking=True) for name, x in batch.items()})
+            here = {name: x.to(self.team.device, non_blocking=True) for name, x in batch.items()}
+            values = self._step(self.vary(here, run.step) if self.vary else here)
             now = time.monotonic()
             run.seconds += now - last
             last = now
@@ -211,18 +216,21 @@ class Leg:
         self.optimiser.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimiser)
-        norm = nn.utils.clip_grad_norm_([p for p in self.task.parameters() if p.grad is not None], self._clip())
-        found = float(norm)
-        if math.isfinite(found) and stage.clip_moving:
-            share = 0.99 if run.step else 0.0
-            run.clip_norm = run.clip_norm * share + min(found, self._clip()) * (1 - share)
+        limit = self._clip()
+        norm = nn.utils.clip_grad_norm_([p for p in self.task.parameters() if p.grad is not None], limit)
         self.scaler.step(self.optimiser)
         self.scaler.update()
+        share = 0.99 if run.step else 0.0
         run.step += 1
         run.total_steps += 1
         self.average.update(self.task, run.step)
-        return {"loss": float(loss.detach()), **{k: float(v) for k, v in values.items()}, "norm": found,
-                "rate": rate * stage.rate}
+        # Fetched at the end and together: the host waits for the device once a step.
+        shown = [norm, loss.detach(), *values.values()]
+        found, reached, *told = torch.stack(
+            [torch.as_tensor(x, dtype=torch.float32, device=norm.device) for x in shown]).tolist()
+        if math.isfinite(found) and stage.clip_moving:
+            run.clip_norm = run.clip_norm * share + min(found, limit) * (1 - share)
+        return {"loss": reached, **dict(zip(values, told, strict=True)), "norm": found, "rate": rate * stage.rate}
 
     def _clip(self) -> float:
         """The largest norm of the gradient: the stage's, or so many times its moving mean."""

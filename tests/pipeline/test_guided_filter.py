@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
+import torch
 
-from matting_anything_core.pipeline.guided_filter import EPSILON, Guide
+from matting_anything_core.pipeline.guided_filter import EPSILON, Guide, functions_on_device
 
 
 def by_definition(rgb: np.ndarray, values: np.ndarray, radius: int) -> np.ndarray:
@@ -52,3 +54,15 @@ def test_functions_of_a_smaller_image_serve_the_larger_one() -> None:
     large = Guide(small, 2).functions(np.ascontiguousarray(disc[::2, ::2])).resized(96, 64)(rgb)
     assert large.shape == (64, 96)
     assert np.abs(large - disc).mean() < 0.02
+
+
+@pytest.mark.parametrize("radius", [1, 2])
+def test_on_a_device_it_is_the_same_filter(radius):
+    rng = np.random.default_rng(3)
+    image = cv2.resize(rng.random((9, 12, 3)).astype(np.float32), (60, 45), interpolation=cv2.INTER_CUBIC).clip(0, 1)
+    values = np.zeros((45, 60), np.float32)
+    values[10:30, 15:45] = 1
+    expected = Guide(image.astype(np.float64), radius).functions(values.astype(np.float64))
+    planes = torch.from_numpy(image).permute(2, 0, 1).double()
+    made = functions_on_device(planes, torch.from_numpy(values).double(), radius)
+    np.testing.assert_allclose(made.numpy(), np.stack(expected), atol=1e-9)
