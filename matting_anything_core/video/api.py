@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -34,9 +35,6 @@ if TYPE_CHECKING:
     from .source import Clip
 
     Array = np.ndarray[Any, Any]
-
-CLIP = "the frames"
-"""In the plan of what is kept, for frames that have no name and time."""
 
 
 @overload
@@ -130,17 +128,15 @@ def matte_video(
             raise PromptError(f"frame {max(one)} is marked, but the clip has {count} frames, numbered from 0")
     network = model if isinstance(model, MattingAnything) else load_model(model, device=device)
     plan = "" if folder is None else fingerprint(
-        network.fingerprint, asdict(how), marks, os.path.abspath(frames) if isinstance(frames, str) else CLIP,
-        _state(frames), words if isinstance(words.grounding, str) else "")
+        network.fingerprint, asdict(how), marks, _state(frames), words if isinstance(words.grounding, str) else "")
     together = _together(Ahead(clip), marks, network, how, words, steady, folder, plan, progress)
     return (mattes[0] for mattes in together) if single else together
 
 
 def _state(frames: Any) -> Any:
     """What tells a clip from another one without reading it."""
+    frames = getattr(frames, "path", None) or frames
     if isinstance(frames, (str, os.PathLike)):
-        from pathlib import Path
-
         path = Path(frames)
         if path.is_dir():
             from .source import frames_in

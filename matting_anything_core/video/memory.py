@@ -44,6 +44,11 @@ class Memory:
     marked: tuple[tuple[Array, Array], ...] = ()
     recent: tuple[tuple[Array, Array], ...] = ()
 
+    @property
+    def marked_only(self) -> Memory:
+        """What is known of marked frames, which no mistake of tracking has touched."""
+        return Memory(self.object_, self.around, self.object_, self.around, self.marked)
+
     def colours(self, rgb: Array) -> Array:
         """How much likelier each colour of h×w×3 uint8 is of the object than of what is around it: h×w float32, a
         logarithm."""
@@ -60,6 +65,8 @@ class Memory:
         import numpy as np
 
         kept = (*self.marked, *self.recent)
+        if not kept:  # the object, or what is around it, was smaller than a feature's place
+            return np.zeros(len(features), np.float32)
         ours, theirs = (np.concatenate([pair[side] for pair in kept]) for side in (0, 1))
         near = [_nearest(features, side) for side in (ours, theirs)]
         return near[0] - near[1]

@@ -49,8 +49,9 @@ class Clip(Protocol):
 class SequenceClip:
     """Images in a sequence, a folder's files, or an array or tensor T×H×W×C."""
 
-    def __init__(self, images: Sequence[ImageInput]) -> None:
-        self._images = images
+    def __init__(self, images: Sequence[ImageInput], path: Path | None = None) -> None:
+        """path: the folder that they come from."""
+        self._images, self.path = images, path
 
     @property
     def count(self) -> int | None:
@@ -185,7 +186,7 @@ def open_clip(frames: FramesInput | Clip, *, rewind: bool = True) -> Clip:
     if isinstance(frames, (str, os.PathLike)):
         path = Path(frames)
         if path.is_dir():
-            return SequenceClip(frames_in(path))
+            return SequenceClip(frames_in(path), path)
         from .reading import FilmClip
 
         return FilmClip(path)

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 EVERY = 24
 """A track is written after so many frames, and each goes on from there."""
 TOP = np.float32(65535)
+LOCK = "lock"
+"""A file in the folder that a process may hold while it works there."""
 
 
 def rounded(alpha: Array) -> Array:
@@ -61,7 +63,7 @@ class Store:
             self.folder.mkdir(parents=True, exist_ok=True)
             known = note.read_text(encoding="utf-8") if note.exists() else None
             if known != json.dumps({"plan": plan}):
-                if known is None and any(self.folder.iterdir()):
+                if known is None and any(file.name != LOCK for file in self.folder.iterdir()):
                     raise ImageError(f"the folder {os.fspath(folder)!r} holds other files; expected an empty one, or "
                                      "one of an earlier run")
                 self.clear()

@@ -59,6 +59,8 @@ FEWEST = 12
 """… and so is one of fewer pixels, at the size at which flow is computed."""
 STRANGE = -0.4
 """What looks as little like the object as this (a mean logit by colours and features) is something else."""
+STRANGER = 0.3
+"""A component that looks less like it than this share of what the best component does is no part of it."""
 FOUND = 1.0
 """What looks as much like it as this is the object found again."""
 CUT = 0.45
@@ -177,7 +179,7 @@ def _followed(
             said.append(LOST)
         return replace(track, rgb=rgb, alpha=np.zeros_like(prior), lost=track.lost + 1), _empty(
             model, embedding, options, tuple(said))
-    result = _matted(model, embedding, seen, options, tuple(said))
+    result = _matted(model, embedding, seen, track.memory, options, tuple(said))
     alpha = resized(result.alpha, *rgb.shape[:2])
     if not _large_enough(alpha > 0.5, track):
         if not track.lost:
@@ -272,11 +274,12 @@ def _found_again(model: MattingAnything, track: Track, embedding: Embedding, rgb
 
 
 def _matted(
-    model: MattingAnything, embedding: Embedding, seen: _Seen, options: MatteOptions, said: tuple[str, ...]
+    model: MattingAnything, embedding: Embedding, seen: _Seen, memory: Memory, options: MatteOptions,
+    said: tuple[str, ...],
 ) -> Matte:
     """The matte of a mask that is decided: its outline follows the colours, and the head makes alpha of it."""
     view, how = seen.view, model.decided(options)
-    mask = _without_strange(model.refine(view, seen.mask, DecoderPrompt()), seen)
+    mask = _without_strange(model.refine(view, seen.mask, DecoderPrompt()), view, memory)
     patch = model.predict_alpha(embedding, view, mask, how)
     size = embedding.image.height, embedding.image.width
     alpha = np.zeros(size, np.float32)
@@ -293,21 +296,25 @@ def _matted(
                  source=Source(model, embedding, options))
 
 
-def _without_strange(mask: MaskLogits, seen: _Seen) -> MaskLogits:
-    """A mask without the components that do not look like the object: what it was torn away from, mostly."""
-    height, width = seen.like.shape
-    values = at_input_size(mask.logits, seen.view.fit)[0, :height, :width].cpu().numpy()
+def _without_strange(mask: MaskLogits, view: View, memory: Memory) -> MaskLogits:
+    """A mask without the components that look much less like what was marked than its best one does: things that the
+    object has passed, mostly."""
+    height, width = view.fit.scaled
+    values = at_input_size(mask.logits, view.fit)[0, :height, :width].cpu().numpy()
     count, labels = cv2.connectedComponents((values > 0).astype(np.uint8), connectivity=8)
     if count <= 2:  # one thing: whether that is the object is asked elsewhere
         return mask
-    sizes = np.maximum(np.bincount(labels.ravel(), minlength=count), 1)
-    means = np.bincount(labels.ravel(), seen.like.ravel(), count) / sizes
-    strange = means < 0
+    like = _like(memory.marked_only, view)
+    sizes = np.bincount(labels.ravel(), minlength=count)
+    means = np.bincount(labels.ravel(), like.ravel(), count) / np.maximum(sizes, 1)
+    # The best one is large: specks may be of any colour.
+    best = float(means[1:][sizes[1:] >= 0.1 * sizes[1:].max()].max())
+    strange = means < max(STRANGER * best, 0.0)
     strange[0] = False
-    if not strange.any() or strange[1:].all():
+    if best <= 0 or not strange.any():
         return mask
     kept = np.where(strange[labels], -BELIEVED, values)
-    return mask._replace(logits=_over_input(kept, seen.view, mask.logits))
+    return mask._replace(logits=_over_input(kept, view, mask.logits))
 
 
 def _empty(

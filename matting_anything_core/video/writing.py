@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import secrets
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -156,7 +155,8 @@ class FilmWriter:
         self._av = pyav()
         self._path, self._codec, self._look, self._timing = path, codec, look, timing
         target = os.path.realpath(path)
-        self._temporary = os.path.join(os.path.dirname(target), f".matting-{secrets.token_hex(6)}.tmp{path.suffix}")
+        # Always the same name: what a run that was killed has left is written over by the next one.
+        self._temporary = os.path.join(os.path.dirname(target), f".{path.stem}.matting.tmp{path.suffix}")
         self._target = target
         self._container: Any = None
         self._sound: _Sound | None = None
