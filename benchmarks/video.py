@@ -121,8 +121,8 @@ def main() -> int:
     for name in SYSTEMS:
         print(f"{name:16}" + "".join(f"{means[name][key]:9.3f}" for key in (*NAMES, "seconds")))
     ours, boxes, same = (means[name] for name in SYSTEMS)
-    print(f"\nMAD {ours['mad'] / boxes['mad']:.2f} of true boxes (at most 1.3), {ours['mad'] / same['mad']:.2f} of same "
-          f"prompt (at most 0.5); dtSSD {ours['dtssd'] / boxes['dtssd']:.2f} of true boxes (at most 0.6); "
+    print(f"\nMAD {ours['mad'] / boxes['mad']:.2f} of true boxes (at most 1.3), {ours['mad'] / same['mad']:.2f} of "
+          f"same prompt (at most 0.5); dtSSD {ours['dtssd'] / boxes['dtssd']:.2f} of true boxes (at most 0.6); "
           f"{ours['seconds'] / boxes['seconds']:.2f} of a matte's time (at most 1.1)")
     return 0
 

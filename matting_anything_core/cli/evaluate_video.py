@@ -14,13 +14,13 @@ Measure the mattes of clips against true ones: MAD, MSE, Grad and Conn frame by 
 differently the matte changes, and how the error changes along the motion), and J and F, the agreement of regions and
 boundaries, which is what there is for hard masks.
 
-The object is marked once, with the box around its true matte in the first frame that shows it, and followed. Results are
-noted clip by clip in OUTPUT/video.jsonl; a run that was interrupted goes on where it stopped. OUTPUT/video.json holds the
-numbers of every clip.
+The object is marked once, with the box around its true matte in the first frame that shows it, and followed. Results
+are noted clip by clip in OUTPUT/video.jsonl; a run that was interrupted goes on where it stopped. OUTPUT/video.json
+holds the numbers of every clip.
 """
 EPILOG = """\
-DIR holds CLIP/frames/0001.jpg … and CLIP/alphas/0001.png … (true mattes, or masks) for each clip, or frames/ and alphas/
-of a single one.
+DIR holds CLIP/frames/0001.jpg … and CLIP/alphas/0001.png … (true mattes, or masks) for each clip, or frames/ and
+alphas/ of a single one.
 
 examples:
   matting-anything evaluate video --data clips --against frame-by-frame --against same-prompt

@@ -25,8 +25,8 @@ Cut an object out of a clip: mark it in one frame, or a few, and get the matte o
 
 The object is followed forward and backward from each frame that is marked; between two of them both directions are
 blended. --at N says which frame (from 0) the marks after it are for; what comes before any --at is for frame 0. Points
-and strokes alone, in a later frame than the first mark, correct what tracking gives there, and are carried on both ways.
-Where the object is gone, or cannot be found, the matte is empty, and that is said.
+and strokes alone, in a later frame than the first mark, correct what tracking gives there, and are carried on both
+ways. Where the object is gone, or cannot be found, the matte is empty, and that is said.
 """
 EXAMPLES = """\
 examples:
@@ -48,8 +48,8 @@ examples:
       {"0": {"box": [120, 40, 560, 700]}, "120": {"points": [[300, 200]], "labels": [0]}}; a list of such for several
       objects, which are written as clip-1.mov, clip-2.mov …
 
-Alpha is noted in OUT.matting as it is computed. The same command after a crash or Ctrl-C goes on there, with exactly the
-same result; other marks begin anew. The folder is deleted when the result is whole.
+Alpha is noted in OUT.matting as it is computed. The same command after a crash or Ctrl-C goes on there, with exactly
+the same result; other marks begin anew. The folder is deleted when the result is whole.
 """
 _FILES = ("mask", "keep", "drop", "trimap", "previous")
 AFTER = (1, 4, 12)
@@ -85,8 +85,8 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     group = parser.add_argument_group("what to matte (marks, each for the frame that the last --at before it says)")
     group.add_argument("--at", action=_Mark, metavar="N", help="the marks that follow are for frame N (from 0)")
     group.add_argument("--box", action=_Mark, metavar="X0,Y0,X1,Y1",
-                       help="box around the object, in pixels or each with %%; several in the only frame that is marked "
-                            "are several objects")
+                       help="box around the object, in pixels or each with %%; several in the only frame that is "
+                            "marked are several objects")
     group.add_argument("--point", action=_Mark, metavar="X,Y[,0]",
                        help="point on the object, or with ,0 one that is not; repeatable")
     group.add_argument("--mask", action=_Mark, metavar="FILE", help="image of a rough mask, white = object")

@@ -85,10 +85,15 @@ def read_clips(root: Path) -> list[Sample]:
 
 
 class System(Protocol):
-    """What is measured. settings: what its results depend on."""
+    """What is measured."""
 
-    name: str
-    settings: str
+    @property
+    def name(self) -> str:
+        """In tables."""
+
+    @property
+    def settings(self) -> str:
+        """What its results depend on."""
 
     def predict(self, sample: Sample) -> Iterator[Array]:
         """The alpha of each frame, in order: H×W float32 in 0..1."""
@@ -155,7 +160,10 @@ class Folder:
         """In tables."""
         return f"folder:{self.root}"
 
-    settings = ""
+    @property
+    def settings(self) -> str:
+        """Nothing but the files."""
+        return ""
 
     def predict(self, sample: Sample) -> Iterator[Array]:
         """See `System.predict`."""
@@ -188,8 +196,8 @@ def evaluate_clips(
     samples: Sequence[Sample], systems: Sequence[System], output: Path, *, anew: bool = False,
     progress: ProgressCallback | None = None,
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Measure every system on every clip, noted clip by clip in OUTPUT/video.jsonl; what is noted with the same settings
-    is not measured again.
+    """Measure every system on every clip, noted clip by clip in OUTPUT/video.jsonl; what is noted with the same
+    settings is not measured again.
 
     Returns
     -------
@@ -229,7 +237,9 @@ def evaluate_clips(
     return found
 
 
-def _teller(progress: ProgressCallback | None, stage: str, number: int, total: int, frames: int) -> Callable[[int], None]:
+def _teller(
+    progress: ProgressCallback | None, stage: str, number: int, total: int, frames: int
+) -> Callable[[int], None]:
     def tell(index: int) -> None:
         if progress is not None:
             progress(stage, (number + index / frames) / total)

@@ -1,7 +1,7 @@
 """How far the mattes of a clip are from the truth, frame by frame and over time.
 
-dtSSD and MESSDdt are of Erofeev et al., "Perceptually Motivated Benchmark for Video Matting", BMVC 2015, in the units of
-Lin et al., "Robust High-Resolution Video Matting", WACV 2022, whose dtSSD is a root of a mean; J and F are those of
+dtSSD and MESSDdt are of Erofeev et al., "Perceptually Motivated Benchmark for Video Matting", BMVC 2015, in the units
+of Lin et al., "Robust High-Resolution Video Matting", WACV 2022, whose dtSSD is a root of a mean; J and F are those of
 Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation", CVPR 2016.
 """
 
@@ -108,7 +108,7 @@ def region_agreement(mask: BoolArray, truth: BoolArray) -> float:
 
 
 def boundary_agreement(mask: BoolArray, truth: BoolArray) -> float:
-    """F: the harmonic mean of precision and recall of the boundary's pixels, off by BOUNDARY of the diagonal at most."""
+    """F: the harmonic mean of precision and recall of the boundary's pixels, which may be off by BOUNDARY."""
     reach = max(1, math.ceil(BOUNDARY * math.hypot(*mask.shape)))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
     one, other = _boundary(mask), _boundary(truth)

@@ -26,6 +26,7 @@ from .passes import Frame, Work, frames_of
 from .smoothing import STRENGTH, steadied
 from .source import Ahead, FramesInput, open_clip
 from .store import Found, Store, rounded
+from .tracker import WORDS
 
 if TYPE_CHECKING:
     import torch
@@ -64,7 +65,7 @@ def matte_video(
     *,
     model: str | os.PathLike[str] | MattingAnything = "lite",
     device: str | torch.device = "auto",
-    words: Words = Words(),
+    words: Words = WORDS,
     steady: float = STRENGTH,
     folder: str | os.PathLike[str] | None = None,
     progress: ProgressCallback | None = None,
@@ -108,8 +109,8 @@ def matte_video(
     Raises
     ------
     MattingError
-        PromptError for marks that cannot be, also behind the end of the clip; ImageError for frames that cannot be read;
-        WeightsError, DeviceError and MissingExtraError as for `matte`.
+        PromptError for marks that cannot be, also behind the end of the clip; ImageError for frames that cannot be
+        read; WeightsError, DeviceError and MissingExtraError as for `matte`.
 
     Examples
     --------

@@ -23,6 +23,7 @@ from .reading import FilmClip
 from .smoothing import STRENGTH
 from .source import open_clip
 from .store import LOCK
+from .tracker import WORDS
 from .writing import Look, Timing, Writer, writer_for
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from ..result import Matte
     from ..types import ProgressCallback
 
+CUTOUT = Look()
 WAITING = 2
 """Frames that may wait to be written."""
 RATE = Fraction(25)
@@ -40,8 +42,8 @@ RATE = Fraction(25)
 
 @dataclass(frozen=True)
 class Done:
-    """What was made. outs: the files or folders, one an object. frames: how many. seconds: it took. said: what is said of
-    which frame of which object, (object, frame, text)."""
+    """What was made. outs: the files or folders, one an object. frames: how many. seconds: it took. said: what is said
+    of which frame of which object, (object, frame, text)."""
 
     outs: tuple[Path, ...]
     frames: int
@@ -55,10 +57,10 @@ def matte_film(
     out: str | os.PathLike[str],
     options: MatteOptions | None = None,
     *,
-    look: Look = Look(),
+    look: Look = CUTOUT,
     model: str | os.PathLike[str] | MattingAnything = "lite",
     device: str | torch.device = "auto",
-    words: Words = Words(),
+    words: Words = WORDS,
     steady: float = STRENGTH,
     rate: Fraction | None = None,
     sound: bool = True,

@@ -60,7 +60,7 @@ def flow_between(before: Array, now: Array) -> Flow:
     if min(height, width) < 16:  # nothing to search in
         return Flow(np.zeros((height, width, 2), np.float32), np.ones((height, width), np.float32))
     old, new = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (before, now))
-    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     back, forth = search.calc(new, old, None), search.calc(old, new, None)
     there = warp(forth, back)
     away = ((back + there) ** 2).sum(-1)

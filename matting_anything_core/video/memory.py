@@ -1,8 +1,8 @@
 """What a track remembers of past frames: the colours and the features of the object and of what is around it.
 
 A mask that is carried from frame to frame drifts; what was there in the frames that a hand has marked, and in a few
-since, holds it. Colours are soft histograms as in pipeline/color_model.py, coarser, that are kept; features are those of
-the encoder, of which the nearest ones are looked up (Chen et al., "Blazingly Fast Video Object Segmentation with
+since, holds it. Colours are soft histograms as in pipeline/color_model.py, coarser, that are kept; features are those
+of the encoder, of which the nearest ones are looked up (Chen et al., "Blazingly Fast Video Object Segmentation with
 Pixel-Wise Metric Learning", CVPR 2018).
 """
 

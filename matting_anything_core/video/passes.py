@@ -4,9 +4,9 @@
        backward            forward and backward,          forward
                                  blended
 
-What lies before the first mark is gone through backward, what lies between two marks both ways, and what lies behind the
-last one forward. Backward passes come before the frames in front of them can be given out, so their alphas are kept on
-the disk meanwhile: memory holds a few frames, however long the clip is.
+What lies before the first mark is gone through backward, what lies between two marks both ways, and what lies behind
+the last one forward. Backward passes come before the frames in front of them can be given out, so their alphas are kept
+on the disk meanwhile: memory holds a few frames, however long the clip is.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain, count, pairwise, takewhile
 from typing import TYPE_CHECKING, Any
 
 from ..api import Words
 from ..errors import PromptError
 from ..options import MatteOptions
 from ..pipeline.embedding import Embedding, visible_colours
+from ..types import Prompt
 from .flow import Flow, flow_between, small
-from .marks import Mark, Marks, as_correction, corrects
+from .marks import Correction, Mark, Marks, as_correction, corrects
 from .source import Clip
 from .store import EVERY, Found, Store, rounded
 from .tracker import LOST, NEW_SCENE, Track, begin, follow
@@ -74,20 +76,21 @@ class Work:
         found = self._embeddings.get(index)
         if found is None or found.image is not image:
             found = Embedding(image, visible_colours(image), self.model.fingerprint)
-        return _kept(self._embeddings, index, found)
+        _keep(self._embeddings, index, found)
+        return found
 
     def flow(self, before: int, now: int, old: Array, new: Array) -> Flow:
         """The flow between two frames, given at the size of the flow."""
-        found = self._flows.get((before, now))
-        return _kept(self._flows, (before, now), flow_between(old, new) if found is None else found)
+        found = self._flows.get((before, now)) or flow_between(old, new)
+        _keep(self._flows, (before, now), found)
+        return found
 
 
-def _kept(values: OrderedDict[Any, Any], key: Any, value: Any, most: int = 3) -> Any:
+def _keep(values: OrderedDict[Any, Any], key: Any, value: Any, most: int = 3) -> None:
     values[key] = value
     values.move_to_end(key)
     while len(values) > most:
         values.popitem(last=False)
-    return value
 
 
 def frames_of(work: Work, marks: Marks, name: str) -> Iterator[Frame]:
@@ -103,13 +106,12 @@ def frames_of(work: Work, marks: Marks, name: str) -> Iterator[Frame]:
     track, image, found = _begun(work, first, marks[first], None)
     yield from _before(work, first, track, f"{name}back{first}")
     yield Frame(first, image, found, True)
-    for last, place in zip(places, places[1:], strict=False):
+    for last, place in pairwise(places):
         between = range(last + 1, place)
         forth, back = f"{name}forth{last}", f"{name}back{place}"
-        following = track
-        for _, _, following in _pass(work, forth, between, track, keep=True):
-            pass
-        track, image, found = _begun(work, place, marks[place], following)
+        for _, _, after in _pass(work, forth, between, track, keep=True):
+            track = after
+        track, image, found = _begun(work, place, marks[place], track)
         for _ in _pass(work, back, reversed(between), track, keep=True, backward=True):
             pass
         for index in between:
@@ -118,8 +120,8 @@ def frames_of(work: Work, marks: Marks, name: str) -> Iterator[Frame]:
             work.clip.release(index)
             _forget(work, (forth, back), index)
         yield Frame(place, image, found, True)
-    index = places[-1] + 1
-    for index, found, _ in _pass(work, f"{name}forth{places[-1]}", _endless(index), track, keep=work.keeps):
+    rest = _pass(work, f"{name}forth{places[-1]}", count(places[-1] + 1), track, keep=work.keeps)
+    for index, found, _ in rest:
         yield Frame(index, work.clip.read(index), found)
         work.clip.release(index)
 
@@ -129,8 +131,7 @@ def _before(work: Work, first: int, track: Track, name: str) -> Iterator[Frame]:
     for _ in _pass(work, name, range(first - 1, -1, -1), track, keep=True, backward=True):
         pass
     for index in range(first):
-        found = work.store.get(name, index)
-        assert found is not None
+        found = work.store.needed(name, index)
         yield Frame(index, work.clip.read(index), found)
         work.clip.release(index)
         _forget(work, (name,), index)
@@ -147,20 +148,14 @@ def _begun(work: Work, index: int, mark: Mark, before: Track | None) -> tuple[Tr
                           f"{work.clip.count or 'fewer'} frames, numbered from 0") from None
     embedding = work.embedding(index, image)
     if before is not None and corrects(mark):
-        flow = work.flow(index - 1, index, before.rgb, small(embedding.visible))
+        rgb = small(embedding.visible)
+        flow = work.flow(index - 1, index, before.rgb, rgb) if before.rgb.shape == rgb.shape else None
         _, matte = follow(work.model, before, embedding, work.options, flow=flow)
-        if matte.alpha.any() or not hasattr(mark, "box"):
+        if matte.alpha.any() or isinstance(mark, Correction):
             mark = as_correction(mark).of(matte.alpha)
-    if not hasattr(mark, "box"):
-        raise PromptError(f"the mark in frame {index} corrects nothing")
+    assert isinstance(mark, Prompt)  # marks_of: the first one is no correction
     track, matte = begin(work.model, embedding, mark, work.options, track=before, words=work.words)
     return track, image, Found(rounded(matte.alpha), matte.score, matte.warnings)
-
-
-def _endless(start: int) -> Iterator[int]:
-    while True:
-        yield start
-        start += 1
 
 
 def _pass(
@@ -168,18 +163,18 @@ def _pass(
 ) -> Iterator[tuple[int, Found, Track]]:
     """Follow the object through frames in an order, up to the last one that there is; keep: put the alphas into the
     store. Goes on where an earlier run has stopped."""
-    resumed = work.store.get_track(name) if work.keeps else None
-    waits = resumed is not None
     before: int | None = None
+    indices = iter(indices)
+    resumed = work.store.get_track(name) if work.keeps else None
+    if resumed is not None:
+        done = [*takewhile(lambda index: index != resumed[0], indices), resumed[0]]
+        if all(work.store.has(name, index) for index in done):
+            before, track = resumed
+            for index in done:
+                yield index, work.store.needed(name, index), track
+        else:  # something is missing: all of it anew
+            indices = chain(done, indices)
     for index in indices:
-        if waits and resumed is not None:
-            known = work.store.get(name, index)
-            if known is not None:
-                waits = index != resumed[0]
-                before, track = index, resumed[1]
-                yield index, known, track
-                continue
-            waits = False  # something is missing: from here on anew
         work.tick(f"frame {index}")
         try:
             image = work.clip.read(index)
@@ -209,9 +204,7 @@ def _forget(work: Work, names: Iterable[str], index: int) -> None:
 
 def _blended(store: Store, forth: str, back: str, index: int, share: float) -> Found:
     """The alpha of a frame between two marks, a share of the way from one to the other."""
-    one, other = store.get(forth, index), store.get(back, index)
-    assert one is not None
-    assert other is not None
+    one, other = store.needed(forth, index), store.needed(back, index)
     if not one.alpha.any():  # lost on the one way, but perhaps not on the other
         return other
     if not other.alpha.any():

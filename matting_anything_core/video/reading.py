@@ -43,9 +43,9 @@ class Film:
     """What a film's file says of its pictures.
 
     width, height: as seen, after rotation. rate: frames a second, the mean one where it varies. time_base: the unit of
-    the frames' times, in seconds. count: how many frames, None where the file does not say. matrix, primaries, transfer,
-    colour_range: ffmpeg's numbers. shape: of a pixel, width to height. audio: how many sound tracks. alpha: whether the
-    frames have some.
+    the frames' times, in seconds. count: how many frames, None where the file does not say. matrix, primaries,
+    transfer, colour_range: ffmpeg's numbers. shape: of a pixel, width to height. audio: how many sound tracks. alpha:
+    whether the frames have some.
     """
 
     width: int

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 STRENGTH = 0.7
 """How much the last frame's alpha counts where the flow surely holds …"""
 AGREE = 0.35
-"""… and the two alphas differ by much less than this: more is something that happens, and not shimmer. Blended, it would
-be a ghost."""
+"""… and the two alphas differ by much less than this: more is something that happens, and not shimmer. Blended, it
+would be a ghost."""
 
 
 def steadied(before: Array, alpha: Array, flow: Flow, strength: float = STRENGTH) -> Array:

@@ -1,7 +1,7 @@
 """Where frames come from: a film file, a folder of images, a batch of arrays, or any iterable, all read by number.
 
-Frames are wanted forward and, from a mark, backward. What can be read again is; an iterable, which cannot, is kept on the
-disk as far as a backward pass may need it.
+Frames are wanted forward and, from a mark, backward. What can be read again is; an iterable, which cannot, is kept on
+the disk as far as a backward pass may need it.
 """
 
 from __future__ import annotations
@@ -198,12 +198,15 @@ def open_clip(frames: FramesInput | Clip, *, rewind: bool = True) -> Clip:
             raise ImageError(f"frames were given as an array of shape {shape}; expected frames x height x width x "
                              "channels, at least one frame")
         return SequenceClip(frames)  # type: ignore[arg-type]
-    if isinstance(frames, Sequence) and not isinstance(frames, (bytes, bytearray)):
-        if not frames:
+    given: Any = frames
+    if isinstance(given, (bytes, bytearray)):
+        given = None
+    if isinstance(given, Sequence):
+        if not given:
             raise ImageError("the list of frames is empty; expected at least one image")
-        return SequenceClip(frames)
-    if isinstance(frames, Iterable) and not isinstance(frames, (bytes, bytearray)):
-        return IterableClip(frames, rewind=rewind)
+        return SequenceClip(given)
+    if isinstance(given, Iterable):
+        return IterableClip(given, rewind=rewind)
     raise ImageError(f"frames were given as {type(frames).__name__}; expected the path of a film or a folder, an array "
                      "frames x height x width x channels, or images in a list or iterator")
 

@@ -109,6 +109,17 @@ class Store:
         alpha.setflags(write=False)
         return Found(alpha, score, warnings)
 
+    def has(self, name: str, index: int) -> bool:
+        """Whether a frame of a pass is there."""
+        return self._file(name, index).exists()
+
+    def needed(self, name: str, index: int) -> Found:
+        """One frame of a pass. Raises ImageError when it is not there, or damaged."""
+        found = self.get(name, index)
+        if found is None:
+            raise ImageError(f"{self._file(name, index)} is missing or damaged; delete {self.folder} and begin anew")
+        return found
+
     def drop(self, name: str, index: int) -> None:
         """Delete one frame of a pass."""
         for suffix in (".png", ".json"):

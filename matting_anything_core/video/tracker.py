@@ -3,10 +3,10 @@
     track, matte = begin(model, first, Prompt(box=…))
     track, matte = follow(model, track, second)
 
-The matte of the last frame, moved by the optical flow, gives the next one's box and the mask to begin with; the decoder,
-the colours and features that are remembered (memory.py) and the edges of the new frame decide. A Track is a value: it
-may be kept, written to a file and gone on from. When the object is gone the matte is empty, and it is looked for again
-in every frame.
+The matte of the last frame, moved by the optical flow, gives the next one's box and the mask to begin with; the
+decoder, the colours and features that are remembered (memory.py) and the edges of the new frame decide. A Track is a
+value: it may be kept, written to a file and gone on from. When the object is gone the matte is empty, and it is looked
+for again in every frame.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
+WORDS = Words()
 MARGIN = 0.08
 """Share of its width and height by which the box around a moved mask is made larger on each side."""
 BELIEVED = 8.0
@@ -43,8 +44,8 @@ BELIEVED = 8.0
 DOUBTFUL = 16.0
 """… which count the less the nearer it is than this, in pixels of the network's input."""
 UNSURE = 0.35
-"""Where the flow does not hold at all a moved mask counts this much: what was hidden and is uncovered looks, to the flow,
-as if it had come along."""
+"""Where the flow does not hold at all a moved mask counts this much: what was hidden and is uncovered looks, to the
+flow, as if it had come along."""
 DECODER, COLOURS, FEATURES = 0.5, 0.5, 0.25
 """Weights of what the decoder, remembered colours and remembered features say."""
 SCALE = 20.0
@@ -64,7 +65,9 @@ STRANGER = 0.3
 FOUND = 1.0
 """What looks as much like it as this is the object found again."""
 CUT = 0.45
-"""Frames that share less of their colours than this, with a flow that holds nearly nowhere, are of two scenes."""
+"""Frames that share less of their colours than this are of two scenes, if the flow between them holds in less than …"""
+HOLDS = 0.2
+"""… this share of the pixels."""
 
 NEW_SCENE = "a new scene begins here"
 LOST = "the object is lost here: the matte is empty until it is found again; mark it in a later frame if it is there"
@@ -88,7 +91,7 @@ class Track:
 
 def begin(
     model: MattingAnything, image: ImageInput | Embedding, prompt: Prompt, options: MatteOptions | None = None, *,
-    track: Track | None = None, words: Words = Words(),
+    track: Track | None = None, words: Words = WORDS,
 ) -> tuple[Track, Matte]:
     """The matte of a frame that is marked, and the track that begins there.
 
@@ -332,13 +335,13 @@ def _empty(
 def is_cut(before: Array, now: Array, flow: Flow) -> bool:
     """Whether a new scene begins: the frames, h×w×3 uint8 from `small`, have few colours in common, and nothing of the
     one is found in the other."""
-    if float(flow.sure.mean()) > 0.2:
+    if float(flow.sure.mean()) > HOLDS:
         return False
     counts = []
     for frame in (before, now):
         bins = (frame.astype(np.int32) >> 5) @ np.array([64, 8, 1])
         counts.append(np.bincount(bins.ravel(), minlength=512) / bins.size)
-    return bool(np.minimum(*counts).sum() < CUT or flow.sure.mean() < 0.03)
+    return bool(np.minimum(*counts).sum() < CUT)
 
 
 def _large_enough(solid: Array, track: Track) -> bool:
@@ -395,7 +398,8 @@ def _cells(view: View) -> tuple[Array, int, int]:
     rows, columns = view.fit.at(view.features.shape[-1]).scaled
     cells = view.features[0, :, :rows, :columns]
     cells = cells / cells.norm(dim=0, keepdim=True).clamp(min=1e-6)
-    return cells.permute(1, 2, 0).reshape(rows * columns, -1).cpu().numpy(), rows, columns
+    flat: Array = cells.permute(1, 2, 0).reshape(rows * columns, -1).cpu().numpy()
+    return flat, rows, columns
 
 
 def _features(view: View, alpha: Array) -> tuple[Array, Array]:

@@ -51,8 +51,8 @@ class Look:
 
 @dataclass(frozen=True)
 class Timing:
-    """When the frames are shown. time_base: the unit of their times in seconds. rate: frames a second, a mean. source: a
-    film whose sound is taken along, and what it says of its colours."""
+    """When the frames are shown. time_base: the unit of their times in seconds. rate: frames a second, a mean. source:
+    a film whose sound is taken along, and what it says of its colours."""
 
     time_base: Fraction
     rate: Fraction

@@ -1,4 +1,4 @@
-"""matte_video with `lite`: one mark, several, corrections, objects that go and come back, resuming, and what is refused."""
+"""matte_video: one mark, several, corrections, objects that go and come back, resuming, and what is refused."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_later_correction_is_carried_both_ways(lite):
     frames, alphas = moving(6)
     # The hand says that the right half of the disc is no part of it, in frame 4.
     drop = np.zeros(alphas[4].shape, bool)
-    drop[:, int(36 + 3 * 4 + 2):] = True
+    drop[:, 36 + 3 * 4 + 2:] = True
     plain = list(matte_video(frames, {0: box_of(alphas[0])}, model=lite))
     corrected = list(matte_video(frames, {0: box_of(alphas[0]), 4: Correction(drop=drop)}, model=lite))
     assert (corrected[4].alpha[drop] < 0.5).all()
