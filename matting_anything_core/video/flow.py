@@ -61,7 +61,8 @@ def flow_between(before: Array, now: Array) -> Flow:
         return Flow(np.zeros((height, width, 2), np.float32), np.ones((height, width), np.float32))
     old, new = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (before, now))
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    back, forth = search.calc(new, old, None), search.calc(old, new, None)
+    nothing: Any = None  # an array here would be where the search begins
+    back, forth = (np.asarray(search.calc(one, other, nothing)) for one, other in ((new, old), (old, new)))
     there = warp(forth, back)
     away = ((back + there) ** 2).sum(-1)
     shade = cv2.blur(cv2.absdiff(now, warp(before, back)).astype(np.float32).mean(-1), (3, 3))

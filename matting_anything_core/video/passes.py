@@ -175,11 +175,11 @@ def _pass(
         else:  # something is missing: all of it anew
             indices = chain(done, indices)
     for index in indices:
-        work.tick(f"frame {index}")
         try:
             image = work.clip.read(index)
         except IndexError:
             return
+        work.tick(f"frame {index}")
         embedding = work.embedding(index, image)
         rgb = small(embedding.visible)
         last = (index + 1 if backward else index - 1) if before is None else before

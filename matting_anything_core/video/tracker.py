@@ -413,4 +413,5 @@ def _features(view: View, alpha: Array) -> tuple[Array, Array]:
 def _some(features: Array) -> Array:
     if len(features) <= MOST:
         return features
-    return features[np.linspace(0, len(features) - 1, MOST).astype(int)]
+    spread: Array = features[np.linspace(0, len(features) - 1, MOST).astype(int)]
+    return spread

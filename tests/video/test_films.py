@@ -202,7 +202,7 @@ def test_the_command_takes_marks_by_frame(film, tmp_path, capsys):
         said = json.loads(capsys.readouterr().out)
         assert said["frames"] == 5
         shutil.move(tmp_path / "a", tmp_path / f"a{len(given)}")
-    assert (tmp_path / "a2" / "004.png").read_bytes() == (tmp_path / "a5" / "004.png").read_bytes()
+    assert (tmp_path / "a2" / "004.png").read_bytes() == (tmp_path / "a6" / "004.png").read_bytes()
 
 
 def test_the_command_previews(film, tmp_path):
