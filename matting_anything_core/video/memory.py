@@ -20,9 +20,9 @@ BINS = 24
 """Bins along each axis of CIE L*a*b*."""
 UNSEEN = 1e-4
 """Added to each bin's share: how likely a colour is that was not seen."""
-FRESH = 0.15
-"""How much of the colours that are remembered a new frame is."""
-MOST = 320
+FRESH = 0.3
+"""How much of the colours that are remembered of the last frames a new one is."""
+MOST = 128
 """Features of each side that are kept of a frame."""
 FRAMES = 3
 """Frames whose features are kept besides those that were marked."""

@@ -146,7 +146,7 @@ def packed(track: Track, index: int = 0) -> bytes:
     file = io.BytesIO()
     np.savez(file, rgb=track.rgb, alpha=track.alpha, object=memory.object_, around=memory.around,
              lately=memory.lately, lately_around=memory.lately_around,
-             numbers=np.array([track.area, track.lost, index], np.float64), **arrays)
+             numbers=np.array([track.area, track.lost, track.age, index], np.float64), **arrays)
     data = file.getvalue()
     return zlib.crc32(data).to_bytes(4, "big") + data
 
@@ -166,9 +166,9 @@ def unpacked(data: bytes) -> tuple[int, Track]:
             pairs = {kind: tuple((arrays[f"{kind}{number}a"], arrays[f"{kind}{number}b"])
                                  for number in range(len(arrays.files)) if f"{kind}{number}a" in arrays.files)
                      for kind in ("marked", "recent")}
-            area, lost, index = arrays["numbers"].tolist()
+            area, lost, age, index = arrays["numbers"].tolist()
             memory = Memory(arrays["object"], arrays["around"], arrays["lately"], arrays["lately_around"],
                             pairs["marked"], pairs["recent"])
-            return int(index), Track(arrays["rgb"], arrays["alpha"], memory, float(area), int(lost))
+            return int(index), Track(arrays["rgb"], arrays["alpha"], memory, float(area), int(lost), int(age))
     except (ValueError, KeyError, OSError, EOFError) as error:
         raise ImageError(f"this is no track of a clip, or a damaged one: {error}") from None

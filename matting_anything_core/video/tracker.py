@@ -52,6 +52,8 @@ SCALE = 20.0
 """A difference of cosines of 1 / SCALE counts as a logit of 1."""
 LIMIT = 4.0
 """What colours and features say counts up to this; the decoder's logits count up to twice as much."""
+LEARNS = 3
+"""Every so manieth frame is remembered: its neighbours tell nothing new."""
 AROUND = 0.16
 """What is around the object within this share of the frame's longer side is remembered."""
 GONE = 0.03
@@ -79,7 +81,8 @@ class Track:
     """What is known of an object after a frame.
 
     rgb: h×w×3 uint8, the frame at the size at which flow is computed. alpha: h×w float32, the object's in it. memory:
-    its colours and features. area: its usual share of the frame. lost: for how many frames it has not been seen.
+    its colours and features. area: its usual share of the frame. lost: for how many frames it has not been seen. age:
+    frames since the last mark.
     """
 
     rgb: Array
@@ -87,6 +90,7 @@ class Track:
     memory: Memory
     area: float
     lost: int = 0
+    age: int = 0
 
 
 def begin(
@@ -178,22 +182,26 @@ def _followed(
         if seen is not None and (track.lost or cut):
             said.append(FOUND_AGAIN)
     if seen is None:
-        if not track.lost:
-            said.append(LOST)
-        return replace(track, rgb=rgb, alpha=np.zeros_like(prior), lost=track.lost + 1), _empty(
-            model, embedding, options, tuple(said))
+        return _gone(model, track, embedding, rgb, options, said)
     result = _matted(model, embedding, seen, track.memory, options, tuple(said))
     alpha = resized(result.alpha, *rgb.shape[:2])
     if not _large_enough(alpha > 0.5, track):
-        if not track.lost:
-            said.append(LOST)
-        return replace(track, rgb=rgb, alpha=np.zeros_like(prior), lost=track.lost + 1), _empty(
-            model, embedding, options, tuple(said))
+        return _gone(model, track, embedding, rgb, options, [text for text in said if text != FOUND_AGAIN])
     memory, area = track.memory, float((alpha > 0.5).mean())
-    if area > 0.3 * track.area:  # what little is seen of it teaches nothing
+    if area > 0.3 * track.area and track.age % LEARNS == 0:  # what little is seen of it teaches nothing
         memory = memory.with_frame(rgb, alpha, _near(alpha), _features(seen.view, result.alpha), False)
     usual = track.area + 0.1 * (area - track.area)
-    return Track(rgb, alpha, memory, max(usual, 0.5 * track.area)), result
+    return Track(rgb, alpha, memory, usual, age=track.age + 1), result
+
+
+def _gone(
+    model: MattingAnything, track: Track, embedding: Embedding, rgb: Array, options: MatteOptions, said: list[str]
+) -> tuple[Track, Matte]:
+    """A frame in which the object is not: what is remembered of it stays, to find it again."""
+    if not track.lost:
+        said.append(LOST)
+    after = replace(track, rgb=rgb, alpha=np.zeros(rgb.shape[:2], np.float32), lost=track.lost + 1, age=track.age + 1)
+    return after, _empty(model, embedding, options, tuple(said))
 
 
 @dataclass(frozen=True, eq=False)
