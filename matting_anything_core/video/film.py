@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from ..options import MatteOptions
 from .api import matte_video
 from .marks import Prompts, marks_of
 from .reading import FilmClip
-from .smoothing import STRENGTH
+from .smoothing import STRENGTH, SteadyColours
 from .source import open_clip
 from .store import LOCK
 from .tracker import WORDS
@@ -124,7 +124,8 @@ def matte_film(
                              folder=folder, progress=progress)
         stack.callback(frames.close)
         count = 0
-        with _Writing(writers) as writing:
+        shown = [SteadyColours(0 if look.output == "alpha" else steady) for _ in writers]
+        with _Writing(writers, shown) as writing:
             for count, mattes in enumerate(frames, 1):
                 moment = clip.time(count - 1) if isinstance(clip, FilmClip) else count - 1
                 writing.add(count - 1, moment, mattes)
@@ -141,11 +142,16 @@ def _numbered(path: Path, index: int, count: int) -> Path:
     return path.with_name(f"{path.stem}-{index + 1}{path.suffix}")
 
 
+def _written(writer: Writer, shown: Callable[[Matte], Matte], index: int, moment: int, matte: Matte) -> None:
+    writer.write(index, moment, shown(matte))
+
+
 class _Writing:
     """Writes behind the work, a few frames at most; films are finished at the end, or left aside after an error."""
 
-    def __init__(self, writers: Sequence[Writer]) -> None:
-        self._writers = writers
+    def __init__(self, writers: Sequence[Writer], shown: Sequence[Callable[[Matte], Matte]]) -> None:
+        """shown: what is done to each object's mattes before."""
+        self._writers, self._shown = writers, shown
         self._pool = ThreadPoolExecutor(1, "matting-write")
         self._pending: deque[Future[None]] = deque()
 
@@ -154,8 +160,8 @@ class _Writing:
 
     def add(self, index: int, moment: int, mattes: Sequence[Matte]) -> None:
         """One frame of every object. Raises what went wrong with an earlier one."""
-        for writer, matte in zip(self._writers, mattes, strict=True):
-            self._pending.append(self._pool.submit(writer.write, index, moment, matte))
+        for writer, shown, matte in zip(self._writers, self._shown, mattes, strict=True):
+            self._pending.append(self._pool.submit(_written, writer, shown, index, moment, matte))
         while len(self._pending) > WAITING * len(self._writers):
             self._pending.popleft().result()
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import numpy as np
 
+    from ..result import Matte
     from .flow import Flow
 
     Array = np.ndarray[Any, Any]
@@ -21,6 +22,9 @@ STRENGTH = 0.7
 AGREE = 0.35
 """… and the two alphas differ by much less than this: more is something that happens, and not shimmer. Blended, it
 would be a ghost."""
+
+SOLID = 0.98
+"""Pixels of more alpha have the frame's own colours."""
 
 
 def steadied(before: Array, alpha: Array, flow: Flow, strength: float = STRENGTH) -> Array:
@@ -64,4 +68,55 @@ def steadied(before: Array, alpha: Array, flow: Flow, strength: float = STRENGTH
     change = np.clip(moved, 0, 1) - now
     result = alpha.copy()
     result[part] = now + weight * np.exp(-((change / np.float32(AGREE)) ** 2)) * change
+    return result
+
+
+class SteadyColours:
+    """Clean foreground colours that are steady like alpha: those of soft pixels, which are estimated, are blended along
+    the flow. Where alpha is 1 they are the frame's own. Takes the mattes of one object in order."""
+
+    def __init__(self, strength: float = STRENGTH) -> None:
+        self._strength = strength
+        self._before: tuple[Array, Array] | None = None
+
+    def __call__(self, matte: Matte) -> Matte:
+        """The matte with steady colours in the place of its own."""
+        import copy
+
+        from .flow import flow_between, small
+
+        if self._strength <= 0:
+            return matte
+        rgb, colours = small(matte.image.rgb8()), matte.foreground
+        if self._before is not None and self._before[1].shape == colours.shape and self._before[0].shape == rgb.shape:
+            flow = flow_between(self._before[0], rgb)
+            colours = _steady_colours(self._before[1], colours, matte.alpha, flow, self._strength)
+            matte = copy.copy(matte)
+            matte.__dict__["foreground"] = colours  # what its cached_property would keep
+        self._before = rgb, colours
+        return matte
+
+
+def _steady_colours(before: Array, colours: Array, alpha: Array, flow: Flow, strength: float) -> Array:
+    """Colours H×W×3 blended with those of the frame before where alpha is soft, as `steadied` does with alpha."""
+    import numpy as np
+
+    from ..opencv import cv2
+    from .flow import enlarged, resized
+
+    height, width = alpha.shape
+    soft = (alpha > 0) & (alpha < SOLID)
+    rows, columns = (np.flatnonzero(soft.any(axis)) for axis in (1, 0))
+    if not len(rows):
+        return colours
+    part = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+    back = enlarged(flow.back, height, width)[part]
+    y, x = np.mgrid[part].astype(np.float32)
+    moved = cv2.remap(before, x + back[..., 0], y + back[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    change = moved - colours[part]
+    alike = np.exp(-((np.abs(change).max(-1) / np.float32(AGREE)) ** 2))
+    weight = np.float32(strength) * resized(flow.sure, height, width)[part] * alike * soft[part]
+    result = colours.copy()
+    result[part] += weight[..., None] * change
+    result.setflags(write=False)
     return result

@@ -25,7 +25,10 @@ from films import look_into, make_film
 from matting_anything_core import read_image
 from matting_anything_core.cli import main
 from matting_anything_core.errors import CancelledError, ImageError, MattingError
+from matting_anything_core.result import Matte
+from matting_anything_core.types import Prompt
 from matting_anything_core.video.film import Look, matte_film
+from matting_anything_core.video.smoothing import SteadyColours
 from matting_anything_core.video.source import open_clip
 
 FRAMES, ALPHAS = moving(5)
@@ -74,6 +77,18 @@ def test_films_have_the_right_form_times_sound_and_alpha(film, tmp_path, out, lo
     assert sorted(os.listdir(tmp_path)) == sorted([out, "seq"])  # nothing else is left
 
 
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg's own tools are not installed")
+@pytest.mark.parametrize(("out", "decoder"), [("o.mov", []), ("o.webm", ["-c:v", "libvpx-vp9"])])
+def test_ffmpegs_own_tools_read_the_alpha(film, tmp_path, out, decoder):
+    _made(film, tmp_path / out)
+    _made(film, tmp_path / "seq", look=Look(bits=16))
+    subprocess.run(["ffmpeg", "-v", "error", *decoder, "-i", str(tmp_path / out), "-frames:v", "1", "-pix_fmt", "rgba",
+                    str(tmp_path / "f.png")], check=True)
+    found, true = read_image(tmp_path / "f.png"), read_image(tmp_path / "seq" / "000000.png")
+    assert np.abs(found.alpha / 255 - true.alpha / 65535).mean() < 0.01
+    assert np.abs(found.rgb / 255 - true.rgb / 65535).mean() < 0.02
+
+
 def test_colours_come_through_prores_as_they_were(film, tmp_path):
     _made(film, tmp_path / "c.mov", look=Look("foreground"))
     _made(film, tmp_path / "seq", look=Look("foreground", bits=16))
@@ -81,6 +96,22 @@ def test_colours_come_through_prores_as_they_were(film, tmp_path):
     true = read_image(tmp_path / "seq" / "000001.png").rgb.astype(np.float32) / 65535
     assert np.abs(found - true).mean() < 0.02
     assert np.abs((found - true).mean((0, 1))).max() < 0.01  # no tint: matrix and range are right
+
+
+def test_estimated_colours_are_steady_and_solid_ones_the_frames_own():
+    alpha = np.zeros((48, 64), np.float32)
+    alpha[10:38, 10:40], alpha[10:38, 40:48] = 1, 0.5
+    generator = np.random.default_rng(0)
+    base = FRAMES[0][:48, :64].astype(np.float32)
+    steady, plain, made = SteadyColours(0.7), [], []
+    for _ in range(5):
+        noisy = np.clip(base + generator.normal(0, 3, base.shape), 0, 255).astype(np.uint8)
+        matte = Matte(alpha, alpha > 0.5, 1.0, Prompt(box=(10, 10, 48, 38)), read_image(noisy))
+        plain.append(matte.foreground)
+        made.append(steady(matte).foreground)
+    soft = (alpha > 0) & (alpha < 1)
+    assert np.diff(made, axis=0)[:, soft].std() < 0.8 * np.diff(plain, axis=0)[:, soft].std()
+    assert all(np.array_equal(a[alpha == 1], b[alpha == 1]) for a, b in zip(made, plain, strict=True))
 
 
 @pytest.mark.parametrize(("matrix", "full"), [(1, False), (6, False), (1, True)])
