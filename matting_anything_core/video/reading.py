@@ -85,7 +85,7 @@ class FilmClip:
         turned = frame.rotation % 180 != 0
         self.film = Film(
             first.width, first.height, Fraction(rate), Fraction(stream.time_base), stream.frames or None,
-            _matrix(frame), int(frame.color_primaries), int(frame.color_trc), _range(frame),
+            _matrix(frame), self._tag("color_primaries"), self._tag("color_trc"), _range(frame),
             1 / shape if turned else shape, len(self._container.streams.audio), first.alpha is not None)
 
     def _open(self) -> None:
@@ -100,6 +100,11 @@ class FilmClip:
             raise ImageError(f"{os.fspath(self.path)!r} cannot be read as a film: {_reason(error)}") from None
         self._frames: Iterator[Any] = self._container.decode(self._stream)
         self._next = 0
+
+    def _tag(self, name: str) -> int:
+        """What the file says of its colours; older versions of PyAV know it of the stream alone."""
+        context = self._stream.codec_context
+        return int(getattr(self._first, name, getattr(context, name, UNSPECIFIED)))
 
     @property
     def count(self) -> int | None:

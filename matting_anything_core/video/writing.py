@@ -176,7 +176,8 @@ class FilmWriter:
                 src_color_range=2, dst_color_range=1)
             frame.pts, frame.time_base = time, self._timing.time_base
             for name, value in self._tags.items():
-                setattr(frame, name, value)
+                if hasattr(frame, name):  # not all of them in older versions of PyAV
+                    setattr(frame, name, value)
             self._container.mux(self._stream.encode(frame))
             if self._sound is not None:
                 self._sound.up_to(float(time * self._timing.time_base) + 1)
