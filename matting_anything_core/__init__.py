@@ -46,19 +46,20 @@ if TYPE_CHECKING:
     from .image import Image, read_image, write_image
     from .model import MattingAnything
     from .result import Matte
+    from .video import Correction, matte_video
 
 __version__ = "0.2.0"
 
 __all__ = [
-    "CancelledError", "DeviceError", "Embedding", "Image", "ImageError", "Matte", "MatteOptions",
+    "CancelledError", "Correction", "DeviceError", "Embedding", "Image", "ImageError", "Matte", "MatteOptions",
     "MattingAnything", "MattingError", "MissingExtraError", "NothingFoundError", "Prompt", "PromptError", "Stroke",
     "WeightsError", "Words", "all_matches",
-    "load_model", "matte", "read_image", "write_image",
+    "load_model", "matte", "matte_video", "read_image", "write_image",
 ]
 
 _LAZY = {
     "Image": "image", "Matte": "result", "MattingAnything": "model", "Words": "api", "all_matches": "api",
-    "load_model": "api", "matte": "api",
+    "load_model": "api", "matte": "api", "Correction": "video", "matte_video": "video",
     "read_image": "image", "write_image": "image",
 }
 

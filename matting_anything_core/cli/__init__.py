@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import DeviceError, ImageError, MattingError, MissingExtraError, NothingFoundError, WeightsError
-from . import batch, benchmark, completion, demo, evaluate, install, matte, serve, train, weights
+from . import batch, benchmark, completion, demo, evaluate, install, matte, serve, train, video, weights
 from .parser import Parser
 from .streams import any_name, short_warnings
 
@@ -58,7 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--verbose", action="store_true", help="show the whole traceback of an error")
     parser.add_argument("--quiet", action="store_true", help="say nothing but errors: no progress, names or warnings")
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (demo, matte, batch, serve, weights, install, evaluate, train, benchmark, completion):
+    for command in (demo, matte, batch, video, serve, weights, install, evaluate, train, benchmark, completion):
         command.add(subparsers)
     for child in subparsers.choices.values():
         # `matting-anything matte … --verbose` is what people type; SUPPRESS keeps a --verbose given before it.

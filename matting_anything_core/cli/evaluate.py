@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import evaluate_clicks, evaluate_steadiness
+from . import evaluate_clicks, evaluate_steadiness, evaluate_video
 
 if TYPE_CHECKING:
     from ..evaluation.data import DataSet
@@ -84,6 +84,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         one.set_defaults(run=run, benchmark=name)
     evaluate_clicks.add(measures)
     evaluate_steadiness.add(measures)
+    evaluate_video.add(measures)
     for one in measures.choices.values():
         one.add_argument("--verbose", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
