@@ -62,7 +62,7 @@ class Journal:
 
         Raises ImageError when nothing can be written there.
         """
-        self.folder = Path(folder)
+        self.folder, self.name = Path(folder), name
         self._lock = threading.Lock()
         self._entries: dict[str, Entry] = {}
         notes = self.folder / FOLDER

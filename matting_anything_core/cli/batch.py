@@ -14,17 +14,20 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import ImageError, PromptError
 from .heard import warnings_heard
 from .streams import as_text, note, shown
 
 if TYPE_CHECKING:
-    from ..batch import Item, Outcome, PromptRule
+    from ..batch import BatchOptions, Item, Outcome, PromptRule
+    from ..journal import Journal
+    from ..times import Times
     from ..types import PromptInput
 
 EXAMPLES = """\
@@ -40,8 +43,10 @@ examples:
       one JSON object a line: {"path": "dog.jpg", "box": [120, 40, 560, 700], "out": "dog"}
   find . -name '*.jpg' | matting-anything batch - -o cut-outs
       a list from standard input
+  matting-anything batch photos -o cut-outs --workers auto --profile
+      with several processes, one for each core or GPU; says where the time went
   matting-anything batch photos -o cut-outs --shard 1/2
-      the first half, while another process or machine does --shard 2/2
+      the first half, while another machine does --shard 2/2
 
 The same command again goes on where it stopped: what is there is skipped. What was made of another image, prompt or
 with other settings is made anew, unless its file was changed since; --overwrite does everything again. summary.csv in
@@ -82,11 +87,18 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     group.add_argument("--shuffle", action="store_true", help="in a random order, the same each time")
     group.add_argument("--shard", metavar="I/N",
                        help="only part I of N, for several processes or machines that share the work")
+    group = parser.add_argument_group("how many at a time")
+    group.add_argument("--workers", metavar="N|auto", default="1",
+                       help="processes that share the work; auto: one for each GPU, or for each core as far as memory "
+                            "goes (default: 1)")
+    group.add_argument("--profile", action="store_true", help="say at the end where the time went")
     group = parser.add_argument_group("what to write")
     group.add_argument("-o", "--out", required=True, metavar="FOLDER", help="folder for the results; made if needed")
     group.add_argument("--format", choices=("png", "webp", "tif", "jpg"), default="png",
                        help="of the files (default: png; jpg for foreground and composite only)")
     add_output_arguments(group)
+    group.add_argument("--png-level", type=int, metavar="N",
+                       help="0 to 9, how hard PNGs are compressed: 1 is quick and large, 9 slow and small (default: 4)")
     group.add_argument("--overwrite", action="store_true", help="do again what is there")
     group.add_argument("--json", action="store_true",
                        help="one JSON object an image on standard output, as they are done")
@@ -164,32 +176,67 @@ def chosen(items: Sequence[Item], *, shuffle: bool = False, shard: tuple[int, in
     return left if limit is None else left[:limit]
 
 
+def parse_workers(text: str) -> int | Literal["auto"]:
+    """--workers: a number from 1, or auto. Raises PromptError."""
+    if text.strip().lower() == "auto":
+        return "auto"
+    if not re.fullmatch(r"\s*0*[1-9]\d{0,2}\s*", text):
+        raise PromptError(f"--workers was given as {text!r}; expected a number of processes, for example 4, or auto")
+    return int(text)
+
+
+def _options(args: argparse.Namespace) -> BatchOptions:
+    """How the results are made and written."""
+    from ..batch import BatchOptions
+    from .options import adjustment, background, max_pixels, png_level, quality
+
+    return BatchOptions(
+        output=args.output, background=background(args), bits=args.bits, strip=args.strip, srgb=args.srgb,
+        quality=quality(args), png_level=png_level(args), adjustment=adjustment(args), guidance=args.guidance,
+        sides=args.sides, postprocess=args.postprocess, max_pixels=max_pixels(args),
+    )
+
+
+def _begun(args: argparse.Namespace, items: list[Item], options: BatchOptions, workers: int | Literal["auto"],
+           journal: Journal, times: Times) -> Generator[Outcome, None, None]:
+    """The batch, in this process or in several."""
+    from ..batch import matte_batch
+
+    if workers == 1:
+        how = {one.name: getattr(options, one.name) for one in fields(options)}
+        return matte_batch(items, model=args.loaded, device=args.device, overwrite=args.overwrite, journal=journal,
+                           times=times, **how)
+    from ..workers import matte_in_processes
+
+    return matte_in_processes(items, workers=workers, model=args.model, device=args.device, options=options,
+                              overwrite=args.overwrite, journal=journal, ordered=False, times=times)
+
+
 def run(args: argparse.Namespace) -> int:
     """Matte all of it, say what became of it; 0, or 1 when some failed, or 130 when interrupted."""
     from ..api import load_model
-    from ..batch import matte_batch
     from ..journal import Journal, at_work
-    from .options import adjustment, background, max_pixels, quality
+    from ..times import Times, in_words
+    from ..weights.store import files_behind
 
     if args.limit is not None and args.limit < 1:
         raise PromptError(f"--limit was given as {args.limit}; expected a whole number above 0")
     shard = parse_shard(args.shard)
-    ground, change, fine, most = background(args), adjustment(args), quality(args), max_pixels(args)
+    options, workers, times = _options(args), parse_workers(args.workers), Times()
     items, folder = chosen(_items(args), shuffle=args.shuffle, shard=shard, limit=args.limit), Path(args.out)
     part = "" if shard == (1, 1) else f"{shard[0]}-of-{shard[1]}"
     summary = folder / (f"summary-{part}.csv" if part else SUMMARY)
     _check_folder(folder, summary)
-    model = load_model(args.model, device=args.device)
+    if workers == 1:
+        args.loaded = load_model(args.model, device=args.device)
+    else:
+        files_behind(args.model)  # each process loads it; this tells now what is not there
     counts: Counter[str] = Counter()
     interrupted = False
     started = time.monotonic()
     with at_work(folder, part), Journal(folder, f"results-{part}" if part else "results") as journal, \
             _Summary(summary) as table, warnings_heard() as doubts:
-        batch = matte_batch(
-            items, model=model, device=args.device, output=args.output, background=ground, bits=args.bits,
-            strip=args.strip, srgb=args.srgb, quality=fine, adjustment=change, overwrite=args.overwrite,
-            guidance=args.guidance, sides=args.sides, postprocess=args.postprocess, max_pixels=most, journal=journal,
-        )
+        batch = _begun(args, items, options, workers, journal, times)
 
         def take(outcome: Outcome) -> None:
             row = _row(args, outcome, doubts)
@@ -209,6 +256,8 @@ def run(args: argparse.Namespace) -> int:
                      if counts[status] or status == "done")
     if not (args.quiet or args.json):
         print(f"{said} of {len(items)} in {time.monotonic() - started:.0f} s; {shown(summary)} has the details")
+    if args.profile and not args.quiet:
+        print(in_words(times.seconds(), counts["done"] + counts["empty"], time.monotonic() - started), file=sys.stderr)
     if interrupted:
         print("matting-anything: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
