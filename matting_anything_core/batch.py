@@ -25,7 +25,7 @@ from .errors import ImageError, MattingError
 from .folders import Found, images_in
 from .image import MAX_PIXELS, Image, read_image, readable_suffixes
 from .image.read import decode, read_file
-from .journal import Entry, Journal, file_state, fingerprint
+from .journal import INTENDED, Entry, Journal, file_state, fingerprint
 from .model import MattingAnything
 from .naming import distinct, key
 from .output import Output, write_output
@@ -259,7 +259,7 @@ class Ledger:
             return Outcome(item, remark="" if self.journal is None else "was there before, made elsewhere")
         if entry.fingerprint == self.mark(item):
             return Outcome(item, known=entry, warnings=entry.warnings)
-        if entry.untouched(item.out):
+        if entry.fingerprint == INTENDED or entry.untouched(item.out):
             return "made anew: the image, the prompt or the settings have changed"
         return Outcome(item, known=entry, warnings=entry.warnings,
                        remark="kept: its file was changed by hand, though image, prompt or settings have changed as "

@@ -9,6 +9,7 @@ A result whose fingerprint has changed is made anew, unless somebody has changed
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -25,6 +26,8 @@ from typing import Any
 from .errors import ImageError, MattingError
 
 FOLDER = ".matting-anything"
+INTENDED = "intended"
+"""The fingerprint of a result that was about to be made anew."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,14 @@ class Journal:
             warnings.warn(f"the journal of {self.folder} cannot be written: {error.strerror or error}", UserWarning,
                           stacklevel=2)
         return None
+
+    def intend(self, out: Path) -> None:
+        """Note that a result that is there is about to be made anew elsewhere, and by whom is not known: until it is
+        noted, its file counts as one that is to be made."""
+        with self._lock, contextlib.suppress(OSError):
+            before = self._entries.get(self._key(out))
+            self._entries[self._key(out)] = entry = Entry(INTENDED, -1, 0 if before is None else before.time)
+            print(json.dumps({"out": self._key(out), **dataclasses.asdict(entry)}), file=self._file, flush=True)
 
 
 def fingerprint(*parts: object) -> str:

@@ -271,11 +271,14 @@ class _Pool:
             one.hand.update(errand.items)
             one.ends.update({number: one.errands for number, _ in errand.items})
         except (pickle.PicklingError, AttributeError, TypeError) as error:
-            one.alone = False
-            for number, item in errand.items:
-                wrong = MattingError(f"what is asked of {item.image!s:.200} cannot be sent to another process "
-                                     f"({str(error):.200}); rules must be functions of a module, no lambdas")
-                yield from self._finish(number, Outcome(item, error=wrong))
+            if len(errand.items) > 1:
+                for pair in errand.items:
+                    yield from self._give(one, Errand([pair]))
+                return
+            [(number, item)] = errand.items
+            wrong = MattingError(f"what is asked of {item.image!s:.200} cannot be sent to another process "
+                                 f"({str(error):.200}); rules must be functions of a module, no lambdas")
+            yield from self._finish(number, Outcome(item, error=wrong))
 
     # --- what has become of it ----------------------------------------------------------------------------------
 

@@ -45,6 +45,8 @@ examples:
       a list from standard input
   matting-anything batch photos -o cut-outs --workers auto --profile
       with several processes, one for each core or GPU; says where the time went
+  matting-anything batch s3://shop/photos -o s3://shop/mattes --engine ray --address auto --gpus 0.5
+      on a Ray cluster, from and to an object store
   matting-anything batch photos -o cut-outs --shard 1/2
       the first half, while another machine does --shard 2/2
 
@@ -76,7 +78,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     )
     parser.add_argument("source", metavar="FOLDER|MANIFEST",
                         help="a folder of images (its subfolders as well), a manifest (.csv, .tsv, .txt, .jsonl), or - "
-                             "for a list on standard input")
+                             "for a list on standard input; with --engine ray also an address or .parquet")
     add_reading_arguments(parser)
     group = parser.add_argument_group("what to matte, where the manifest does not say (default: the whole image)")
     group.add_argument("--box", metavar="X0,Y0,X1,Y1",
@@ -92,10 +94,20 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
                        help="processes that share the work; auto: one for each GPU, or for each core as far as memory "
                             "goes (default: 1)")
     group.add_argument("--profile", action="store_true", help="say at the end where the time went")
+    group = parser.add_argument_group("on a cluster (extra: ray; see docs/scale.md)")
+    group.add_argument("--engine", choices=("local", "ray"), default="local",
+                       help="ray: with actors of Ray, on this machine or on a cluster; pictures and results may then be "
+                            "at addresses (s3://, gs://), and in Parquet")
+    group.add_argument("--address", metavar="ADDRESS",
+                       help="of a Ray cluster: auto, host:port or ray://host:port (default: one of its own, here)")
+    group.add_argument("--cpus", type=float, metavar="N", help="cores of each actor (default: 1)")
+    group.add_argument("--gpus", type=float, metavar="N", default=0.0,
+                       help="GPUs of each actor, or a share of one such as 0.25 (default: 0)")
     group = parser.add_argument_group("what to write")
     group.add_argument("-o", "--out", required=True, metavar="FOLDER", help="folder for the results; made if needed")
-    group.add_argument("--format", choices=("png", "webp", "tif", "jpg"), default="png",
-                       help="of the files (default: png; jpg for foreground and composite only)")
+    group.add_argument("--format", choices=("png", "webp", "tif", "jpg", "parquet"), default="png",
+                       help="of the files (default: png; jpg for foreground and composite only); parquet, with --engine "
+                            "ray: rows with PNGs in them, and what became of each")
     add_output_arguments(group)
     group.add_argument("--png-level", type=int, metavar="N",
                        help="0 to 9, how hard PNGs are compressed: 1 is quick and large, 9 slow and small (default: 4)")
@@ -107,7 +119,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.set_defaults(run=run)
 
 
-def _rule(args: argparse.Namespace) -> PromptInput | PromptRule:
+def asked_rule(args: argparse.Namespace) -> PromptInput | PromptRule:
     """The prompt for images of which nothing else is said."""
     from ..batch import InShares, whole_picture
     from ..boxes import read_box
@@ -122,17 +134,17 @@ def _rule(args: argparse.Namespace) -> PromptInput | PromptRule:
     return InShares(*box.numbers, text) if box.shares else Prompt(box=box.numbers, text=text)
 
 
-def _items(args: argparse.Namespace) -> list[Item]:
-    """All there is to do; says what is left out."""
+def items_asked(args: argparse.Namespace, out: Path, rule: PromptInput | PromptRule) -> list[Item]:
+    """All there is to do, to be written below `out`; says what is left out."""
     from ..batch import SUFFIXES as READABLE
     from ..batch import check_outputs, items_of
     from ..folders import images_in
     from ..image import output_format
     from ..manifest import SUFFIXES, load_manifest
 
-    source, suffix = Path(args.source), f".{args.format}"
+    source, suffix = Path(args.source), ".png" if args.format == "parquet" else f".{args.format}"
     if args.source == "-" or (source.suffix.lower() in SUFFIXES and not source.is_dir()):
-        manifest = load_manifest(source, args.out, _rule(args), suffix=suffix)
+        manifest = load_manifest(source, out, rule, suffix=suffix, addresses=args.engine == "ray")
         items = manifest.items
         if manifest.ignored and not args.quiet:
             note(f"columns of {args.source} that mean nothing here: {', '.join(map(repr, manifest.ignored))}")
@@ -140,8 +152,8 @@ def _items(args: argparse.Namespace) -> list[Item]:
         raise ImageError(f"{args.source!r} is neither a folder nor a .csv or .jsonl file; for one image there is "
                          "matting-anything matte")
     else:
-        found = images_in(source, args.out, READABLE)
-        items = items_of(found, source, args.out, _rule(args), suffix=suffix)
+        found = images_in(source, out, READABLE)
+        items = items_of(found, source, out, rule, suffix=suffix)
         if found.left_out and not args.quiet:
             note(f"left out of {args.source}: {found.left_out_in_words()}")
     check_outputs(items)
@@ -185,7 +197,7 @@ def parse_workers(text: str) -> int | Literal["auto"]:
     return int(text)
 
 
-def _options(args: argparse.Namespace) -> BatchOptions:
+def batch_options(args: argparse.Namespace) -> BatchOptions:
     """How the results are made and written."""
     from ..batch import BatchOptions
     from .options import adjustment, background, max_pixels, png_level, quality
@@ -222,11 +234,17 @@ def run(args: argparse.Namespace) -> int:
     if args.limit is not None and args.limit < 1:
         raise PromptError(f"--limit was given as {args.limit}; expected a whole number above 0")
     shard = parse_shard(args.shard)
-    options, workers, times = _options(args), parse_workers(args.workers), Times()
-    items, folder = chosen(_items(args), shuffle=args.shuffle, shard=shard, limit=args.limit), Path(args.out)
+    options, workers, times = batch_options(args), parse_workers(args.workers), Times()
+    if args.engine == "ray":
+        from .batch_ray import run_on_ray
+
+        return run_on_ray(args, options, None if workers == "auto" else workers, shard)
+    if args.address or args.cpus or args.gpus or args.format == "parquet":
+        raise PromptError("--address, --cpus, --gpus and --format parquet need --engine ray")
+    items, folder = chosen(items_asked(args, Path(args.out), asked_rule(args)), shuffle=args.shuffle, shard=shard, limit=args.limit), Path(args.out)
     part = "" if shard == (1, 1) else f"{shard[0]}-of-{shard[1]}"
     summary = folder / (f"summary-{part}.csv" if part else SUMMARY)
-    _check_folder(folder, summary)
+    check_folder(folder, summary)
     if workers == 1:
         args.loaded = load_model(args.model, device=args.device)
     else:
@@ -235,11 +253,11 @@ def run(args: argparse.Namespace) -> int:
     interrupted = False
     started = time.monotonic()
     with at_work(folder, part), Journal(folder, f"results-{part}" if part else "results") as journal, \
-            _Summary(summary) as table, warnings_heard() as doubts:
+            Summary(summary) as table, warnings_heard() as doubts:
         batch = _begun(args, items, options, workers, journal, times)
 
         def take(outcome: Outcome) -> None:
-            row = _row(args, outcome, doubts)
+            row = row_of(args, outcome, doubts)
             counts[outcome.status] += 1
             table.add(row)
             if args.json:
@@ -247,15 +265,14 @@ def run(args: argparse.Namespace) -> int:
 
         try:
             with noted_interrupt() as check:
-                _follow(args, batch, len(items), take, check)
+                follow(args, batch, len(items), take, check)
         except KeyboardInterrupt:
             interrupted = True
         finally:
             batch.close()
-    said = ", ".join(f"{counts[status]} {status}" for status in ("done", "empty", "skipped", "failed")
-                     if counts[status] or status == "done")
     if not (args.quiet or args.json):
-        print(f"{said} of {len(items)} in {time.monotonic() - started:.0f} s; {shown(summary)} has the details")
+        print(f"{in_numbers(counts)} of {len(items)} in {time.monotonic() - started:.0f} s; {shown(summary)} has the "
+              "details")
     if args.profile and not args.quiet:
         print(in_words(times.seconds(), counts["done"] + counts["empty"], time.monotonic() - started), file=sys.stderr)
     if interrupted:
@@ -264,7 +281,13 @@ def run(args: argparse.Namespace) -> int:
     return 1 if counts["failed"] else 0
 
 
-def _check_folder(folder: Path, summary: Path) -> None:
+def in_numbers(counts: Counter[str]) -> str:
+    """How many ended how, in words."""
+    return ", ".join(f"{counts[status]} {status}" for status in ("done", "empty", "skipped", "failed")
+                     if counts[status] or status == "done")
+
+
+def check_folder(folder: Path, summary: Path) -> None:
     """Make the folder of the results, and see that it can be written to, before anything long begins."""
     trial = folder / f".matting-{secrets.token_hex(6)}.tmp"
     try:
@@ -315,13 +338,13 @@ def noted_interrupt() -> Iterator[Callable[[], None]]:
         signal.signal(signal.SIGINT, before or signal.default_int_handler)
 
 
-class _Summary:
+class Summary:
     """The table of what became of each image; it grows as they are done."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def __enter__(self) -> _Summary:
+    def __enter__(self) -> Summary:
         try:
             self._file = open(self._path, "w", encoding="utf-8", errors="backslashreplace", newline="")
         except OSError as error:
@@ -354,7 +377,7 @@ class _Summary:
         note(f"{self._path} cannot be written: {error.strerror or error}")
 
 
-def _follow(args: argparse.Namespace, batch: Iterable[Outcome], count: int, take: Callable[[Outcome], None],
+def follow(args: argparse.Namespace, batch: Iterable[Outcome], count: int | None, take: Callable[[Outcome], None],
             check: Callable[[], None]) -> None:
     """Take the outcomes as they come, with a bar or a line now and then that knows the time left; failures are told at
     once."""
@@ -379,11 +402,14 @@ def _follow(args: argparse.Namespace, batch: Iterable[Outcome], count: int, take
             elif outcome.remark and not args.quiet and outcome.status == "skipped" and outcome.known is not None:
                 note(f"{outcome.item.out}: {outcome.remark}")
             if bar.disable and not args.quiet:
+                if count is None:
+                    tell(f"{index} images, {failed} failed")
+                    continue
                 left = (time.monotonic() - started) / worked * (count - index) if worked else 0
                 tell(f"{index} of {count} images, {failed} failed, about {left / 60:.0f} min left")
 
 
-def _row(args: argparse.Namespace, outcome: Outcome, doubts: list[str]) -> dict[str, Any]:
+def row_of(args: argparse.Namespace, outcome: Outcome, doubts: list[str]) -> dict[str, Any]:
     """One image's line: for the summary, and for --json."""
     from . import told
 

@@ -115,12 +115,13 @@ def wanted() -> str:
     return f"expected a picture: {format_names()}"
 
 
-def _most_bytes(max_pixels: int | None) -> int | None:
+def most_bytes(max_pixels: int | None) -> int | None:
+    """The most bytes that a file of so many pixels may have; None for no limit."""
     return None if max_pixels is None else max_pixels * _LARGEST_PIXEL + _LARGEST_REST
 
 
 def _check_size(size: int, name: str, max_pixels: int | None) -> None:
-    most = _most_bytes(max_pixels)
+    most = most_bytes(max_pixels)
     if most is not None and size > most:
         raise ImageError(f"{name} has {in_words(size)}, more than a picture of {max_pixels or 0:,} pixels can have "
                          f"({in_words(most)}); make it smaller, or raise max_pixels if you trust it")
@@ -130,7 +131,7 @@ def _read_object(file: Any, max_pixels: int | None) -> tuple[bytes, str]:
     """The bytes of an opened file, from where it stands, and its name."""
     known = getattr(file, "name", None)
     name = repr(known) if isinstance(known, str) else "the picture in the file object"
-    most = _most_bytes(max_pixels)
+    most = most_bytes(max_pixels)
     try:
         data = file.read() if most is None else file.read(most + 1)
     except MemoryError:
