@@ -255,8 +255,8 @@ def _json_lines(text: str) -> Iterator[tuple[int, Any]]:
 class RowRule:
     """The prompt of a row that needs its image: a mask that is read with it, a box or points in per cent.
 
-    fields: those of the prompt that are known. box, points: in shares. mask: the file. row: what it was made of, with the
-    mask's whole path.
+    fields: those of the prompt that are known. box, points: in shares. mask: the file. row: what it was made of, with
+    the mask's whole path.
     """
 
     fields: Mapping[str, Any]

@@ -1,8 +1,8 @@
 """A batch on Ray: what to do from folders, manifests, Parquet and object stores; results as files or as Parquet.
 
-Files are put under their names whole or not at all, and so are the parts of a Parquet folder, whose names come from what
-they hold: a part that is written again, because the first writer was lost, takes the place of the first. So a picture is
-there once, and the same batch goes on where a killed one was.
+Files are put under their names whole or not at all, and so are the parts of a Parquet folder, whose names come from
+what they hold: a part that is written again, because the first writer was lost, takes the place of the first. So a
+picture is there once, and the same batch goes on where a killed one was.
 """
 
 from __future__ import annotations
@@ -90,7 +90,8 @@ def cluster(address: str | None, workers: int | None) -> Iterator[Any]:
             # Ray counts cores and does not bind to them; one more is for tasks that read and write.
             ray.init(address="local", num_cpus=max(cores(), workers or 0) + 1, include_dashboard=False, **quiet)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-        raise MattingError(f"Ray cannot be reached{f' at {address!r}' if address else ''}: {str(error)[:300]}") from error
+        where = f" at {address!r}" if address else ""
+        raise MattingError(f"Ray cannot be reached{where}: {str(error)[:300]}") from error
     ray.data.DataContext.get_current().enable_progress_bars = False
     try:
         yield ray
@@ -317,8 +318,8 @@ def _asked(item: Item, job: Job) -> str | None:
         return None
     fields = fields_of(item.prompt)
     if fields is None:
-        raise MattingError(f"what is asked of {item.image!s:.200} cannot be sent as a row: expected a box, points, words "
-                           "or the path of a mask")
+        raise MattingError(f"what is asked of {item.image!s:.200} cannot be sent as a row: expected a box, points, "
+                           "words or the path of a mask")
     return json.dumps(fields)
 
 

@@ -5,9 +5,9 @@
 
     photos = ray.data.read_parquet("s3://shop/photos")         # columns: path, bytes; perhaps box, points, text …
     mattes = matte_dataset(photos, workers=8, gpus=0.5)
-    mattes.write_parquet("s3://shop/mattes")                   # path, alpha (PNG bytes), box, score, status, message …
+    mattes.write_parquet("s3://shop/mattes")                   # path, alpha (PNG bytes), box, score, status …
 
-Ray gives the work to actors that hold the model, keeps few images in memory (its back-pressure), starts actors anew that
+    mattes.write_parquet("s3://shop/mattes")                   # path, alpha (PNG bytes), box, score …
 were killed, and does again what was lost with them. What it does not do is done here: an image that cannot be read or
 matted is a row that says so, and one that ends its process twice while that does nothing else is reported, not tried
 for ever. Ray is needed only when a function here is called (extra `ray`).
@@ -93,8 +93,8 @@ def matte_dataset(
     ----------
     dataset : ray.data.Dataset
         Rows with an image: the bytes of a file, an array H×W×3 (as from `ray.data.read_images`), a path, or an address
-        (s3://, gs://, what fsspec knows). Columns `box` (x0, y0, x1, y1), `points`, `labels`, `text` and `mask` (a path)
-        say what to matte in it, as in a manifest; or `prompt` all of that as a JSON object.
+        (s3://, gs://, what fsspec knows). Columns `box` (x0, y0, x1, y1), `points`, `labels`, `text` and `mask` (a
+        path) say what to matte in it, as in a manifest; or `prompt` all of that as a JSON object.
     prompt
         For rows that say nothing.
     image
@@ -214,8 +214,8 @@ class Matting:
     def _suspected(self, row: Mapping[str, Any], column: str, key: str) -> dict[str, Any]:
         """A row that was in hand when an actor ended: tried by itself, but not for ever."""
         if self._ray.get(self._attempts.alone.remote(key)) >= TRIES:
-            return _failed(MattingError(f"the process that worked on it ended, {TRIES} times with nothing else in hand, "
-                                        "perhaps because memory ran out"), 0.0)
+            return _failed(MattingError(f"the process that worked on it ended, {TRIES} times with nothing else in "
+                                        "hand, perhaps because memory ran out"), 0.0)
         [result] = self._all([row], column)
         self._ray.get(self._attempts.end.remote([key]))
         return result
@@ -295,7 +295,7 @@ def row_fields(row: Mapping[str, Any]) -> dict[str, Any]:
         except (ValueError, RecursionError) as error:
             raise PromptError(f"the column prompt holds {row['prompt'][:80]!r}, which is no JSON: {error}") from None
         if not isinstance(row, dict):
-            raise PromptError("the column prompt holds no JSON object; expected {\"box\": [x0, y0, x1, y1]} or the like")
+            raise PromptError('the column prompt holds no JSON object; expected {"box": [x0, y0, x1, y1]} or the like')
     return {name: row[name] for name in ASKING[:-1] if row.get(name) not in (None, "", [])}
 
 

@@ -1,6 +1,6 @@
 """One process of a batch that uses several: takes items from a pipe, and tells what became of each.
 
-This module imports nothing heavy, so that the number of threads is set before torch is loaded. What is said on the pipe:
+This module imports nothing heavy, so that the number of threads is set before torch is loaded. What is said:
 
     to it      Plan, then Errand after Errand; None: end. The end of the pipe (its owner was killed) ends it as well.
     from it    Ready or the error that stopped it, then for each item a Told, in between the warnings as texts
@@ -8,6 +8,7 @@ This module imports nothing heavy, so that the number of threads is set before t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -76,10 +77,8 @@ class Told:
 def begin(pipe: Connection) -> None:
     """The life of a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of a terminal's processes; the first one decides
-    try:
+    with contextlib.suppress(EOFError, ConnectionError):  # whom this is for has gone
         _work(pipe)
-    except (EOFError, ConnectionError):
-        pass  # whom this is for has gone
 
 
 def _work(pipe: Connection) -> None:

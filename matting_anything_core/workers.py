@@ -102,10 +102,7 @@ def matte_in_processes(
 
 def cores() -> int:
     """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        allowed = len(os.sched_getaffinity(0))
-    else:
-        allowed = os.cpu_count() or 1
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(allowed, cpu_quota() or allowed))
 
 
@@ -277,7 +274,7 @@ class _Pool:
                 return
             [(number, item)] = errand.items
             wrong = MattingError(f"what is asked of {item.image!s:.200} cannot be sent to another process "
-                                 f"({str(error):.200}); rules must be functions of a module, no lambdas")
+                                 f"({error!s:.200}); rules must be functions of a module, no lambdas")
             yield from self._finish(number, Outcome(item, error=wrong))
 
     # --- what has become of it ----------------------------------------------------------------------------------
@@ -318,8 +315,8 @@ class _Pool:
         if one.ready is None:
             self._failed_starts += 1
             if self._failed_starts >= STARTS:
-                raise DeviceError(f"{self._failed_starts} processes in a row ended while they loaded the model ({how}); "
-                                  "see the messages above, or take fewer --workers")
+                raise DeviceError(f"{self._failed_starts} processes in a row ended while they loaded the model "
+                                  f"({how}); see the messages above, or take fewer --workers")
         for number, item in one.hand.items():
             tries = self._tries.get(number, 0) + one.alone
             if tries < TRIES:
@@ -327,7 +324,8 @@ class _Pool:
                 self._suspects.append((number, item))
                 continue
             del self._tries[number]
-            error = MattingError(f"the process that worked on it ended, {TRIES} times with nothing else in hand ({how})")
+            error = MattingError(f"the process that worked on it ended, {TRIES} times with nothing else in hand "
+                                 f"({how})")
             yield from self._finish(number, Outcome(item, error=error))
         if self._left is None or self._open or any(other.hand for other in self._processes):
             self._processes.append(self._started(one.index))

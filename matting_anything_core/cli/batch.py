@@ -96,8 +96,8 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     group.add_argument("--profile", action="store_true", help="say at the end where the time went")
     group = parser.add_argument_group("on a cluster (extra: ray; see docs/scale.md)")
     group.add_argument("--engine", choices=("local", "ray"), default="local",
-                       help="ray: with actors of Ray, on this machine or on a cluster; pictures and results may then be "
-                            "at addresses (s3://, gs://), and in Parquet")
+                       help="ray: with actors of Ray, on this machine or on a cluster; pictures and results may then "
+                            "be at addresses (s3://, gs://), and in Parquet")
     group.add_argument("--address", metavar="ADDRESS",
                        help="of a Ray cluster: auto, host:port or ray://host:port (default: one of its own, here)")
     group.add_argument("--cpus", type=float, metavar="N", help="cores of each actor (default: 1)")
@@ -106,8 +106,8 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     group = parser.add_argument_group("what to write")
     group.add_argument("-o", "--out", required=True, metavar="FOLDER", help="folder for the results; made if needed")
     group.add_argument("--format", choices=("png", "webp", "tif", "jpg", "parquet"), default="png",
-                       help="of the files (default: png; jpg for foreground and composite only); parquet, with --engine "
-                            "ray: rows with PNGs in them, and what became of each")
+                       help="of the files (default: png; jpg for foreground and composite only); parquet, with "
+                            "--engine ray: rows with PNGs in them, and what became of each")
     add_output_arguments(group)
     group.add_argument("--png-level", type=int, metavar="N",
                        help="0 to 9, how hard PNGs are compressed: 1 is quick and large, 9 slow and small (default: 4)")
@@ -241,7 +241,8 @@ def run(args: argparse.Namespace) -> int:
         return run_on_ray(args, options, None if workers == "auto" else workers, shard)
     if args.address or args.cpus or args.gpus or args.format == "parquet":
         raise PromptError("--address, --cpus, --gpus and --format parquet need --engine ray")
-    items, folder = chosen(items_asked(args, Path(args.out), asked_rule(args)), shuffle=args.shuffle, shard=shard, limit=args.limit), Path(args.out)
+    folder = Path(args.out)
+    items = chosen(items_asked(args, folder, asked_rule(args)), shuffle=args.shuffle, shard=shard, limit=args.limit)
     part = "" if shard == (1, 1) else f"{shard[0]}-of-{shard[1]}"
     summary = folder / (f"summary-{part}.csv" if part else SUMMARY)
     check_folder(folder, summary)

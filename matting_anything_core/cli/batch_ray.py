@@ -58,8 +58,8 @@ def run_on_ray(args: argparse.Namespace, options: BatchOptions, workers: int | N
     items: list[Item] | None = None
     if rows_of_parquet:
         if args.shuffle or shard != (1, 1):
-            raise PromptError("--shuffle and --shard are for pictures that are listed; give each process other files of "
-                              "Parquet")
+            raise PromptError("--shuffle and --shard are for pictures that are listed; give each process other files "
+                              "of Parquet")
     else:
         found = items_at(args.source, root, rule, suffix=".png" if args.format == "parquet" else f".{args.format}") \
             if is_address(args.source) else items_asked(args, root, rule)
@@ -74,7 +74,7 @@ def run_on_ray(args: argparse.Namespace, options: BatchOptions, workers: int | N
             summary = root / name
             check_folder(root, summary)
             stack.enter_context(at_work(root, part))
-            if not args.format == "parquet":
+            if args.format != "parquet":
                 journal = stack.enter_context(Journal(root, f"results-{part}" if part else "results"))
         else:
             summary = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="matting-"))) / name

@@ -161,7 +161,7 @@ def test_a_model_that_is_not_there_ends_it_at_once(tmp_path: Path) -> None:
     assert main(["batch", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--workers", "2",
                  "--model", "vit_b"]) == 4
     (tmp_path / "no.safetensors").write_bytes(b"no weights")
-    with pytest.raises(WeightsError, match="no.safetensors"):
+    with pytest.raises(WeightsError, match=r"no\.safetensors"):
         next(matte_in_processes([Item(photos[0], (1, 1, 9, 9), tmp_path / "a.png")], workers=1,
                                 model=tmp_path / "no.safetensors"))
 
