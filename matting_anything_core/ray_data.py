@@ -7,10 +7,10 @@
     mattes = matte_dataset(photos, workers=8, gpus=0.5)
     mattes.write_parquet("s3://shop/mattes")                   # path, alpha (PNG bytes), box, score, status …
 
-    mattes.write_parquet("s3://shop/mattes")                   # path, alpha (PNG bytes), box, score …
-were killed, and does again what was lost with them. What it does not do is done here: an image that cannot be read or
-matted is a row that says so, and one that ends its process twice while that does nothing else is reported, not tried
-for ever. Ray is needed only when a function here is called (extra `ray`).
+Ray gives the work to actors that hold the model, keeps few images in memory (its back-pressure), starts actors that
+were killed anew, and does again what was lost with them. What it does not do is done here: an image that cannot be
+read or matted is a row that says so, and one that ends its process twice while that does nothing else is reported, not
+tried for ever. Ray is needed only when a function here is called (extra `ray`).
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ temporary name is renamed.
 
 from __future__ import annotations
 
+import functools
 import posixpath
 import re
 import secrets
@@ -162,7 +163,7 @@ def resolved(place: str) -> tuple[Any, str]:
 
         return fs.LocalFileSystem(), os.path.abspath(place).replace(os.sep, "/")
     try:
-        return fs.FileSystem.from_uri(place)  # type: ignore[no-any-return]
+        return _opened(place)
     except (ValueError, NotImplementedError, OSError, TypeError) as error:
         problem: Exception = error
     try:
@@ -173,6 +174,23 @@ def resolved(place: str) -> tuple[Any, str]:
     except (ImportError, ValueError, OSError, TypeError) as error:
         raise MattingError(f"{place[:200]!r} cannot be opened: {problem}; {error}. Expected an address that pyarrow "
                            "(s3://, gs://) or an installed package of fsspec knows") from None
+
+
+def _opened(address: str) -> tuple[Any, str]:
+    """pyarrow's own file systems. Those of object stores are kept; names in buckets are taken as they are, with blanks,
+    % and # in them."""
+    scheme, _, rest = address.partition("://")
+    if scheme not in ("s3", "gs", "gcs"):
+        return _pyarrow_fs().FileSystem.from_uri(address)  # type: ignore[no-any-return]
+    path, mark, question = rest.partition("?")
+    bucket, _, key = path.partition("/")
+    files, base = _kept_files(f"{scheme}://{bucket}{mark}{question}")
+    return files, posixpath.join(base, key) if key else base
+
+
+@functools.lru_cache(maxsize=32)
+def _kept_files(address: str) -> tuple[Any, str]:
+    return _pyarrow_fs().FileSystem.from_uri(address)  # type: ignore[no-any-return]
 
 
 def read_bytes(files: Any, path: str, most: int | None = None) -> bytes:
