@@ -16,19 +16,19 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from .adjust import Adjustment
 from .api import Words, load_model, matte
 from .boxes import concern
 from .errors import ImageError, MattingError
 from .folders import Found, images_in
-from .image import MAX_PIXELS, Image, read_image, readable_suffixes
-from .image.read import decode, read_file
+from .image import MAX_PIXELS, Image, readable_suffixes
 from .journal import INTENDED, Entry, Journal, file_state, fingerprint
 from .model import MattingAnything
 from .naming import distinct, key
 from .output import Output, write_output
+from .shrink import Picture, read_picture, scaled_prompt
 from .times import Times
 from .types import Prompt
 
@@ -198,7 +198,9 @@ class BatchOptions:
     """How the results of a batch are made and written; equal for all of its items, and the same in every process.
 
     output, background, bits, strip, srgb, quality, png_level, adjustment: what is written, see `write_output`.
-    guidance, sides, postprocess, words: as for `matte`. max_pixels: as for `read_image`.
+    guidance, sides, postprocess, words: as for `matte`. max_pixels: as for `read_image`. max_side: larger images are
+    scaled before they are matted, so that their longer side has so many pixels, and so have their results; prompts stay
+    in pixels of the whole image, but for rules of one's own, which see the scaled one.
     """
 
     output: Output = "cutout"
@@ -214,6 +216,12 @@ class BatchOptions:
     postprocess: bool = False
     words: Words = WORDS
     max_pixels: int | None = MAX_PIXELS
+    max_side: int | None = None
+
+    def __post_init__(self) -> None:
+        side = self.max_side
+        if side is not None and (isinstance(side, bool) or not isinstance(side, int) or side < 16):
+            raise ImageError(f"max_side was given as {side!r}; expected a whole number of pixels from 16, or None")
 
     def fingerprint(self, network: MattingAnything, model: object) -> str:
         """A text that changes when results would. model: the file of the network, if it was given as one."""
@@ -223,7 +231,8 @@ class BatchOptions:
         return fingerprint(network.fingerprint, network.defaults, source, self.output, self.bits, self.quality,
                            self.strip, self.srgb, self.adjustment, self.guidance, self.sides, self.postprocess,
                            self.words if isinstance(self.words.grounding, str) else "",
-                           ground if self.output == "composite" else "")
+                           ground if self.output == "composite" else "",
+                           *([] if self.max_side is None else [self.max_side]))
 
 
 OPTIONS = BatchOptions()
@@ -281,22 +290,19 @@ class Work:
         self._times = times or Times()
         self._kept: tuple[Image, Embedding] | None = None
 
-    def read(self, source: ImageInput) -> Image:
-        """Read and decode an image. Raises ImageError."""
-        most = self._options.max_pixels
-        if not isinstance(source, (str, os.PathLike)):
-            with self._times.of("decode"):
-                return read_image(source, max_pixels=most)
-        path = os.fspath(source)
-        with self._times.of("read"):
-            data = read_file(path, most)
-        with self._times.of("decode"):
-            return decode(data, repr(path), most)
+    def read(self, source: ImageInput) -> Picture:
+        """Read and decode an image, scaled where the options say so. Raises ImageError."""
+        return read_picture(source, self._options.max_pixels, self._options.max_side, self._times)
 
-    def compute(self, item: Item, image: Image) -> Matte:
+    def compute(self, item: Item, picture: Picture) -> Matte:
         """Matte an image. The last one's embedding is kept, so that items of the same one share it."""
-        options = self._options
-        prompt = item.prompt(image) if callable(item.prompt) else item.prompt
+        options, image = self._options, picture.image
+        if not callable(item.prompt):
+            prompt = scaled_prompt(item.prompt, picture)
+        elif getattr(item.prompt, "in_pixels", False):  # it asks for the size only, and speaks of the whole picture
+            prompt = scaled_prompt(item.prompt(cast(Image, picture)), picture)
+        else:
+            prompt = item.prompt(image)
         with self._times.matting() as progress:
             if self._kept is None or self._kept[0] is not image:
                 self._kept = image, self._network.embed(image, progress=progress)
@@ -343,6 +349,7 @@ def matte_batch(
     postprocess: bool = False,
     words: Words = WORDS,
     max_pixels: int | None = MAX_PIXELS,
+    max_side: int | None = None,
     journal: Journal | None = None,
     ordered: bool = True,
     times: Times | None = None,
@@ -351,7 +358,8 @@ def matte_batch(
 
     items: may be endless; a few are taken ahead. Items of the same image that follow each other share its embedding.
     output, background, bits, strip, srgb, quality, png_level, adjustment: what is written, see `write_output`.
-    overwrite: also where the file is there already. max_pixels: as for `read_image`. journal: notes how each result was
+    overwrite: also where the file is there already. max_pixels: as for `read_image`. max_side: see `BatchOptions`.
+    journal: notes how each result was
     made; one whose image, prompt or settings have changed is then made anew, unless its file was changed by somebody
     else. ordered: yield them in the items' order, else as they are done. times: where seconds are counted, by stage.
     Other arguments as for `matte`. Closing the iterator (or an exception where it is used, such as KeyboardInterrupt)
@@ -361,7 +369,7 @@ def matte_batch(
     its rule included, is in its outcome.
     """
     options = BatchOptions(output, background, bits, strip, srgb, quality, png_level, adjustment, guidance, sides,
-                           postprocess, words, max_pixels)
+                           postprocess, words, max_pixels, max_side)
     network = model if isinstance(model, MattingAnything) else load_model(model, device=device)
     ledger = Ledger(journal, "" if journal is None else options.fingerprint(network, model), overwrite)
     work = Work(network, options, ledger, device=device, times=times)
@@ -404,7 +412,7 @@ def as_error(error: Exception, what: str) -> MattingError:
 class _Read:
     """An image that is being read. remark: why it is matted although its file is there."""
 
-    image: Future[Image]
+    image: Future[Picture]
     remark: str = ""
 
 
@@ -412,7 +420,7 @@ class _Reading:
     """Items with the futures of their images, read ahead in a thread; the outcome of those that need no work."""
 
     def __init__(self, items: Iterable[Item], known: Callable[[Item], Outcome | str],
-                 read: Callable[[ImageInput], Image]) -> None:
+                 read: Callable[[ImageInput], Picture]) -> None:
         self._items = iter(items)
         self._known = known
         self._read = read
@@ -426,7 +434,7 @@ class _Reading:
 
     def _ahead(self) -> Iterator[tuple[Item, _Read | Outcome]]:
         waiting: deque[tuple[Item, _Read | Outcome]] = deque()
-        last: tuple[object, Future[Image]] | None = None
+        last: tuple[object, Future[Picture]] | None = None
         taken: dict[str, Item] = {}
         for item in self._items:
             found = twice(item, taken) or self._known(item)

@@ -26,7 +26,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, ClassVar
 
 from .batch import InShares, Item, PromptRule, whole_picture
 from .boxes import PointText, read_box, read_point
@@ -264,6 +264,8 @@ class RowRule:
     points: tuple[PointText, ...] = ()
     mask: Path | None = None
     row: dict[str, Any] = field(default_factory=dict)
+    in_pixels: ClassVar[bool] = True
+    """What it gives is in pixels of an image of the size that it was given, whose own pixels it does not look at."""
 
     def __call__(self, image: Image) -> PromptInput:
         """The prompt for an image."""

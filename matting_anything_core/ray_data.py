@@ -36,9 +36,9 @@ from .output import encode_output
 from .stores import Store, arrow_files, is_address, read_bytes, resolved
 
 if TYPE_CHECKING:
-    from .image import Image
     from .image.encode import Format
     from .result import Matte
+    from .shrink import Picture
     from .types import PromptInput
 
 ALPHA = BatchOptions(output="alpha")
@@ -245,7 +245,7 @@ class Matting:
                     results[index - 2].exception()  # no more than two wait to be written
             return [result.result() for result in results]
 
-    def _read(self, source: Any) -> Image:
+    def _read(self, source: Any) -> Picture:
         if isinstance(source, str) and (self._step.files is not None or is_address(source)):
             files, path = (self._step.files, source) if self._step.files is not None else resolved(source)
             try:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from .batch import BatchOptions, Item
     from .errors import MattingError
-    from .image import Image
     from .journal import Entry
+    from .shrink import Picture
 
 THREAD_COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -107,7 +107,7 @@ def _work(pipe: Connection) -> None:
         return
     say(ready)
     with ThreadPoolExecutor(1, "matting-read") as reader, ThreadPoolExecutor(2, "matting-write") as writers:
-        errands: SimpleQueue[tuple[Errand, Future[Image]] | None] = SimpleQueue()
+        errands: SimpleQueue[tuple[Errand, Future[Picture]] | None] = SimpleQueue()
 
         def listen() -> None:
             try:
@@ -140,7 +140,7 @@ def _work(pipe: Connection) -> None:
             del image
 
 
-def _one(steps: Any, number: int, item: Item, image: Future[Image], writers: ThreadPoolExecutor, write: Any,
+def _one(steps: Any, number: int, item: Item, image: Future[Picture], writers: ThreadPoolExecutor, write: Any,
          tell: Any) -> None:
     from .batch import Outcome, as_error
 

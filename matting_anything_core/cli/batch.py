@@ -109,6 +109,9 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
                        help="of the files (default: png; jpg for foreground and composite only); parquet, with "
                             "--engine ray: rows with PNGs in them, and what became of each")
     add_output_arguments(group)
+    group.add_argument("--max-side", type=int, metavar="N",
+                       help="scale larger images so that their longer side has N pixels, before they are matted; large "
+                            "JPEGs are then read in a fraction of the time")
     group.add_argument("--png-level", type=int, metavar="N",
                        help="0 to 9, how hard PNGs are compressed: 1 is quick and large, 9 slow and small (default: 4)")
     group.add_argument("--overwrite", action="store_true", help="do again what is there")
@@ -200,12 +203,13 @@ def parse_workers(text: str) -> int | Literal["auto"]:
 def batch_options(args: argparse.Namespace) -> BatchOptions:
     """How the results are made and written."""
     from ..batch import BatchOptions
-    from .options import adjustment, background, max_pixels, png_level, quality
+    from .options import adjustment, background, max_pixels, max_side, png_level, quality
 
     return BatchOptions(
         output=args.output, background=background(args), bits=args.bits, strip=args.strip, srgb=args.srgb,
         quality=quality(args), png_level=png_level(args), adjustment=adjustment(args), guidance=args.guidance,
         sides=args.sides, postprocess=args.postprocess, max_pixels=max_pixels(args),
+        max_side=max_side(args),
     )
 
 

@@ -25,8 +25,9 @@ def cluster() -> Iterator[Any]:
     """Two nodes; the second one may be taken away by the last test that uses it."""
     pytest.importorskip("ray.data", reason="Ray is not installed: pip install 'matting-anything-core[ray]'")
     # Ray's processes are as nice as it gets, so that on a busy machine they would wait for ever.
-    changes = {**KEYS, "RAY_worker_niceness": "0", "RAY_enable_worker_prestart": "0", "RAY_prestart_worker_first_driver": "0",
-               "RAY_memory_monitor_refresh_ms": "0", "RAY_AUTH_MODE": "disabled",
+    changes = {**KEYS, "RAY_worker_niceness": "0", "RAY_enable_worker_prestart": "0",
+               "RAY_prestart_worker_first_driver": "0", "RAY_memory_monitor_refresh_ms": "0",
+               "RAY_AUTH_MODE": "disabled",
                "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path[:1], os.environ.get("PYTHONPATH", "")])}
     before = {name: os.environ.get(name) for name in changes}
     os.environ.update(changes)

@@ -1,4 +1,4 @@
-"""Batches on a real Ray of two nodes: the same results, each once, whatever happens to an actor, a node or the driver."""
+"""Batches on a real Ray of two nodes: the same results, each once, whatever happens to actors, nodes and the driver."""
 
 from __future__ import annotations
 
