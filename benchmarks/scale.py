@@ -3,6 +3,7 @@
     python benchmarks/scale.py compare --pictures 500            # pictures a second, memory, the same bits?
     python benchmarks/scale.py kills --pictures 100 --kills 20   # nothing lost, nothing double
     python benchmarks/scale.py flat --pictures 2000              # memory while it works
+    python benchmarks/scale.py stages                            # CPU time of each stage, by the size of the image
 
 Each way runs in processes of its own, one after another, and again in the opposite order (--rounds): on a machine that
 does other things as well the ratios mean more than the numbers, and the seconds of CPU more than those of the clock.
@@ -261,6 +262,63 @@ def flat(args: argparse.Namespace) -> None:
                       f"highest {max(part) / 1e6:.0f} MB")
 
 
+def stages(args: argparse.Namespace) -> None:
+    """CPU time that an image takes in each stage, by its size; with one thread, whatever else the machine does."""
+    import types
+
+    import torch
+
+    from matting_anything_core import load_model, matte, times
+    from matting_anything_core.batch import BatchOptions, Item, Ledger, Work, whole_picture
+    from matting_anything_core.image import encode_image
+    from matting_anything_core.opencv import cv2
+
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    # One thread does it all here, so its own clock counts nobody else's work.
+    times.time = types.SimpleNamespace(perf_counter=time.thread_time)  # type: ignore[attr-defined]
+    model = load_model("lite")
+    print(f"{'':<26}" + "".join(f"{stage:>15}" for stage in times.STAGES) + f"{'together':>10}")
+    with tempfile.TemporaryDirectory(prefix="scale-") as place:
+        for side, options, name in (
+                *((side, BatchOptions(), f"{side} px") for side in args.sides),
+                *((args.sides[-1], BatchOptions(max_side=side), f"{args.sides[-1]} px, --max-side {side}")
+                  for side in args.sides[:-1])):
+            folder = Path(place, str(side))
+            if not folder.exists():
+                make_jpegs(folder, args.pictures, side)
+            counted = times.Times()
+            work = Work(model, options, Ledger(None, ""), times=counted)
+            photos = sorted(folder.glob("*.jpg"))
+            for index, path in enumerate([photos[0], *photos]):
+                if index == 1:  # the first one warms up
+                    counted = times.Times()
+                    work._times = counted
+                item = Item(path, whole_picture, Path(place, "out.png"))
+                work.write(item, work.compute(item, work.read(path)), 0.0)
+            found = counted.seconds()
+            print(f"{name:<26}" + "".join(f"{1000 * found[stage] / len(photos):>12.1f} ms" for stage in times.STAGES)
+                  + f"{1000 * sum(found.values()) / len(photos):>7.0f} ms", flush=True)
+        cut = matte(photos[0], (0, 0, side, 3 * side // 4), model=model).cutout()
+    for level in (0, 1, 2, 4, 6, 9):
+        began = time.thread_time()
+        size = len(encode_image(cut, png_level=level))
+        print(f"PNG level {level}: {1000 * (time.thread_time() - began):.0f} ms, {size / 1e6:.2f} MB")
+
+
+def make_jpegs(folder: Path, count: int, width: int) -> None:
+    """JPEGs of one size out of the demo's picture."""
+    from matting_anything_core import read_image, write_image
+    from matting_anything_core.assets import demo_picture
+    from matting_anything_core.opencv import cv2
+
+    folder.mkdir()
+    base = read_image(demo_picture()).rgb
+    for index in range(count):
+        image = cv2.resize(base[index:], (width, 3 * width // 4), interpolation=cv2.INTER_CUBIC)
+        write_image(folder / f"{index}.jpg", image, quality=90)
+
+
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -279,6 +337,10 @@ def main() -> None:
             one.add_argument("--kills", type=int, default=20)
             one.add_argument("--every", type=float, default=4.0, help="most seconds between two")
             one.add_argument("--seed", type=int, default=1)
+    one = commands.add_parser("stages")
+    one.add_argument("--pictures", type=int, default=3)
+    one.add_argument("--sides", type=int, nargs="+", default=[500, 1000, 2000, 4000])
+    one.set_defaults(function=stages)
     loop = commands.add_parser("loop")
     loop.add_argument("folder", type=Path)
     loop.add_argument("out", type=Path)

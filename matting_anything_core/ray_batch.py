@@ -242,7 +242,7 @@ def _results(job: Job, dataset: Any, workers: int, batch_size: int) -> Iterable[
         cpus=job.cpus, gpus=share, batch_size=batch_size, out=None if job.parquet else job.out)
     if job.parquet:
         done = done.map_batches(_Parts(job.out, job.options.output), batch_format="pyarrow", batch_size=ROWS)
-    yield from done.iter_rows(prefetch_batches=1)
+    yield from done.iter_rows()
 
 
 @dataclass(frozen=True)
