@@ -214,6 +214,8 @@ def kills(args: argparse.Namespace) -> None:
             except ProcessLookupError:
                 continue
             killed["driver" if whole else "worker"] += 1
+            done = sum(1 for _ in out.glob("*.png"))
+            print(f"kill {killed.total()}: {'driver' if whole else 'worker'}, {done} results are there", flush=True)
             if whole:
                 process.wait()
         with open(out / "summary.csv", encoding="utf-8", newline="") as file:

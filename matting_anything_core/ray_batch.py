@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import json
 import os
 import posixpath
@@ -26,6 +25,7 @@ from .journal import FOLDER, Entry, Journal
 from .manifest import fields_of
 from .naming import distinct
 from .ray_data import PICTURES, image_column, load_ray, matte_dataset
+from .ray_steps import Naming, Parts
 from .stores import Store, is_address, open_store, resolved
 from .workers import cores
 
@@ -185,7 +185,7 @@ def matte_parquet_on_ray(ray: Any, job: Job, source: str, *, limit: int | None =
     suffix = f".{job.form}" if job.form != "tiff" else ".tif"
     if key == "out" and "out" in columns:
         dataset = dataset.rename_columns({"out": "name"})
-    dataset = dataset.map_batches(_Naming(column, key, suffix, there), batch_format="pyarrow", batch_size=ROWS)
+    dataset = dataset.map_batches(Naming(column, key, suffix, there), batch_format="pyarrow", batch_size=ROWS)
     ledger = _ledger(job)
     for row in _results(job, dataset, job.workers or _room(ray, job), 8):
         name = row["name" if job.parquet else "out"]
@@ -202,38 +202,6 @@ def read_parquet(ray: Any, source: str) -> Any:
         raise ImageError(f"{source!r} cannot be read as Parquet: {str(error)[:300]}") from error
 
 
-@dataclass(frozen=True)
-class _Naming:
-    """Gives rows the name of their result and leaves out those whose result is there."""
-
-    column: str
-    key: str
-    suffix: str
-    there: frozenset[str]
-
-    def __call__(self, table: Any) -> Any:
-        import pyarrow as pa
-
-        named = next((name for name in ("name", "path", "uri", "url") if name in table.column_names), None)
-        sources = table[named if named else self.column].to_pylist()
-        names = [result_name(source, self.suffix) for source in sources]
-        if self.key in table.column_names:
-            table = table.drop_columns([self.key])
-        table = table.append_column(self.key, pa.array(names, pa.string()))
-        return table.filter(pa.array([name not in self.there for name in names], pa.bool_()))
-
-
-def result_name(source: object, suffix: str) -> str:
-    """The name of a row's result: its path without scheme, bucket and what leads out, or its content in figures."""
-    if not isinstance(source, str):
-        data = source if isinstance(source, bytes) else repr(source).encode()
-        return hashlib.sha256(data).hexdigest()[:24] + suffix
-    path = source.partition("?")[0] if is_address(source) else source
-    parts = path.partition("://")[2].split("/")[1:] if is_address(source) else path.replace("\\", "/").split("/")
-    kept = [part for part in parts if part not in ("", ".", "..") and "\0" not in part and not part.endswith(":")]
-    return ("/".join(kept) or hashlib.sha256(source.encode()).hexdigest()[:24]) + suffix
-
-
 def _results(job: Job, dataset: Any, workers: int, batch_size: int) -> Iterable[dict[str, Any]]:
     """The rows of the results without pictures, as they are done."""
     share = job.gpus or 0
@@ -241,28 +209,8 @@ def _results(job: Job, dataset: Any, workers: int, batch_size: int) -> Iterable[
         dataset, job.prompt, options=job.options, form=job.form, model=job.model, device=job.device, workers=workers,
         cpus=job.cpus, gpus=share, batch_size=batch_size, out=None if job.parquet else job.out)
     if job.parquet:
-        done = done.map_batches(_Parts(job.out, job.options.output), batch_format="pyarrow", batch_size=ROWS)
+        done = done.map_batches(Parts(job.out, job.options.output), batch_format="pyarrow", batch_size=ROWS)
     yield from done.iter_rows()
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """Writes rows as a part of a Parquet folder, and hands on all but the pictures."""
-
-    out: Store
-    picture: str
-
-    def __call__(self, table: Any) -> Any:
-        import pyarrow.parquet
-
-        if table.num_rows:
-            names = sorted(table["name"].to_pylist())
-            digest = hashlib.sha256("\0".join(names).encode("utf-8", "backslashreplace")).hexdigest()[:24]
-            stored = table.drop_columns([one for one in ("number", "prompt") if one in table.column_names])
-            buffer = io.BytesIO()
-            pyarrow.parquet.write_table(stored, buffer, compression="zstd")
-            self.out.put(f"part-{digest}.parquet", buffer.getvalue())
-        return table.drop_columns([self.picture])
 
 
 def _there(job: Job) -> set[str]:

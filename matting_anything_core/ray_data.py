@@ -19,7 +19,6 @@ import hashlib
 import json
 import os
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from .image.encode import SUFFIXES
 from .image.read import most_bytes
 from .manifest import prompt_of
 from .output import encode_output
+from .ray_steps import Attempts
 from .stores import Store, arrow_files, is_address, read_bytes, resolved
 
 if TYPE_CHECKING:
@@ -154,32 +154,6 @@ def load_ray() -> Any:
         raise MissingExtraError("Ray Data is not installed; install it with pip install 'matting-anything-core[ray]'") \
             from error
     return ray
-
-
-class Attempts:
-    """What actors have in hand, so that an image that ends them is known. One for each dataset; an actor itself."""
-
-    def __init__(self) -> None:
-        self._together: Counter[str] = Counter()
-        self._alone: Counter[str] = Counter()
-
-    def begin(self, keys: Sequence[str]) -> bool:
-        """Rows are taken in hand together. Whether any of them was in hand when an actor ended."""
-        suspect = any(self._together[key] for key in keys)
-        self._together.update(keys)
-        return suspect
-
-    def alone(self, key: str) -> int:
-        """A row is taken in hand by itself. How often that was before, without an end."""
-        before = self._alone[key]
-        self._alone[key] += 1
-        return before
-
-    def end(self, keys: Sequence[str]) -> None:
-        """Rows are finished."""
-        for key in keys:
-            self._together.pop(key, None)
-            self._alone.pop(key, None)
 
 
 class Matting:

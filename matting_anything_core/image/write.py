@@ -87,7 +87,7 @@ def _parts(picture: Any) -> tuple[Array, bytes | None, Metadata]:
 
 def write_image(
     target: Target, picture: Pixels, *, bits: int | None = None, quality: int | None = None,
-    form: Format | None = None, metadata: Metadata | None = None,
+    png_level: int | None = None, form: Format | None = None, metadata: Metadata | None = None,
 ) -> None:
     """Write a picture file; the suffix says the format (.png .tif .tiff .webp .jpg .jpeg). See `encode_image`.
 
@@ -114,7 +114,7 @@ def write_image(
     write = getattr(target, "write", None)
     if write is not None:
         form = form or _form_of(target, alpha)
-        data = encode_image(picture, form, bits=bits, quality=quality, metadata=metadata)
+        data = encode_image(picture, form, bits=bits, quality=quality, png_level=png_level, metadata=metadata)
         try:
             write(data)
         except (OSError, ValueError, TypeError) as error:
@@ -124,7 +124,7 @@ def write_image(
     path = path_of(target)
     form = form or output_format(path, bits=bits or 8, alpha=alpha)
     check_writable(path)
-    write_bytes(path, encode_image(picture, form, bits=bits, quality=quality, metadata=metadata))
+    write_bytes(path, encode_image(picture, form, bits=bits, quality=quality, png_level=png_level, metadata=metadata))
 
 
 def _form_of(target: Any, alpha: bool) -> Format:

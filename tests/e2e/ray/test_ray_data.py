@@ -24,8 +24,8 @@ from matting_anything_core.errors import ImageError, MattingError
 from matting_anything_core.image import encode_image
 from matting_anything_core.journal import described
 from matting_anything_core.manifest import RowRule, fields_of, prompt_of
-from matting_anything_core.ray_batch import result_name
-from matting_anything_core.ray_data import Attempts, image_column, matte_dataset, row_fields
+from matting_anything_core.ray_data import image_column, matte_dataset, row_fields
+from matting_anything_core.ray_steps import Attempts, result_name
 
 POISON, ONCE = 61, 62
 
