@@ -8,7 +8,6 @@ picture is there once, and the same batch goes on where a killed one was.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import posixpath
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from .api import load_model
 from .batch import SUFFIXES, BatchOptions, Item, Ledger, Outcome, PromptRule, twice, whole_picture
 from .errors import ImageError, MattingError
-from .journal import FOLDER, Entry, Journal
+from .journal import FOLDER, Entry, Journal, fingerprint
 from .manifest import fields_of
 from .naming import distinct
 from .ray_data import PICTURES, image_column, load_ray, matte_dataset
@@ -168,12 +167,12 @@ def matte_on_ray(ray: Any, job: Job, items: Sequence[Item], root: Path) -> Gener
         yield _outcome(item, row, remarks.get(row["number"], ""), ledger)
 
 
-def matte_parquet_on_ray(ray: Any, job: Job, source: str, *, limit: int | None = None
+def matte_parquet_on_ray(ray: Any, job: Job, source: str, root: Path, *, limit: int | None = None
                          ) -> Generator[Outcome, None, None]:
     """Matte the rows of Parquet: a file or a folder, here or at an address, with pictures as bytes, paths or addresses.
 
-    Their results are named after the column `name`, or the path, or else after the content. The rows themselves never
-    pass through this process.
+    Their results are named after the column `name`, or the path, or else after the content, and are below `root`. The
+    pictures never pass through this process.
     """
     dataset = read_parquet(ray, source)
     if limit is not None:
@@ -190,7 +189,7 @@ def matte_parquet_on_ray(ray: Any, job: Job, source: str, *, limit: int | None =
     for row in _results(job, dataset, job.workers or _room(ray, job), 8):
         name = row["name" if job.parquet else "out"]
         image = next((row[one] for one in ("path", "uri", "url") if isinstance(row.get(one), str)), name)
-        yield _outcome(Item(image, whole_picture, Path(name)), row, "", ledger)
+        yield _outcome(Item(image, whole_picture, root / name), row, "", ledger)
 
 
 def read_parquet(ray: Any, source: str) -> Any:
@@ -233,7 +232,7 @@ def _ledger(job: Job) -> Ledger:
     """What says how results are made; checks that those at another place were made like that."""
     settings = job.options.fingerprint(load_model(job.model, device="cpu", mapped=True), job.model)
     if job.journal is None:
-        settings = hashlib.sha256(f"{settings} {job.form} {job.parquet}".encode()).hexdigest()[:20]
+        settings = fingerprint(settings, job.form, job.parquet, job.prompt)
         before = job.out.get(SETTINGS)
         if before is not None and not job.overwrite:
             try:

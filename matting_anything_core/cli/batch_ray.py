@@ -85,7 +85,7 @@ def run_on_ray(args: argparse.Namespace, options: BatchOptions, workers: int | N
                   overwrite=args.overwrite, journal=journal)
         ray = stack.enter_context(cluster(args.address, workers))
         doubts = stack.enter_context(warnings_heard())
-        batch = matte_parquet_on_ray(ray, job, args.source, limit=args.limit) if items is None else \
+        batch = matte_parquet_on_ray(ray, job, args.source, root, limit=args.limit) if items is None else \
             matte_on_ray(ray, job, items, root)
         with Summary(summary) as table:
 
