@@ -327,12 +327,8 @@ class _Pool:
             error = MattingError(f"the process that worked on it ended, {TRIES} times with nothing else in hand "
                                  f"({how})")
             yield from self._finish(number, Outcome(item, error=error))
-        if self._left is None or self._open or any(other.hand for other in self._processes):
+        if self._left is None or self._open:
             self._processes.append(self._started(one.index))
-        elif self._left is not None:  # perhaps there is more that was not looked at yet
-            yield from self._hand_out()
-            if self._open:
-                self._processes.append(self._started(one.index))
 
     def _finish(self, number: int, outcome: Outcome) -> Generator[Outcome, None, None]:
         heapq.heappush(self._finished, (number, id(outcome), outcome))
