@@ -24,7 +24,7 @@ from .journal import FOLDER, Entry, Journal, fingerprint
 from .manifest import fields_of
 from .naming import distinct
 from .ray_data import PICTURES, image_column, load_ray, matte_dataset
-from .ray_steps import Naming, Parts
+from .ray_steps import name_rows, write_part
 from .stores import Store, is_address, open_store, resolved
 from .workers import cores
 
@@ -184,7 +184,8 @@ def matte_parquet_on_ray(ray: Any, job: Job, source: str, root: Path, *, limit: 
     suffix = f".{job.form}" if job.form != "tiff" else ".tif"
     if key == "out" and "out" in columns:
         dataset = dataset.rename_columns({"out": "name"})
-    dataset = dataset.map_batches(Naming(column, key, suffix, there), batch_format="pyarrow", batch_size=ROWS)
+    dataset = dataset.map_batches(name_rows, batch_format="pyarrow", batch_size=ROWS, fn_kwargs={
+        "column": column, "key": key, "suffix": suffix, "there": there})
     ledger = _ledger(job)
     for row in _results(job, dataset, job.workers or _room(ray, job), 8):
         name = row["name" if job.parquet else "out"]
@@ -208,7 +209,8 @@ def _results(job: Job, dataset: Any, workers: int, batch_size: int) -> Iterable[
         dataset, job.prompt, options=job.options, form=job.form, model=job.model, device=job.device, workers=workers,
         cpus=job.cpus, gpus=share, batch_size=batch_size, out=None if job.parquet else job.out)
     if job.parquet:
-        done = done.map_batches(Parts(job.out, job.options.output), batch_format="pyarrow", batch_size=ROWS)
+        done = done.map_batches(write_part, batch_format="pyarrow", batch_size=ROWS, fn_kwargs={
+            "out": job.out, "picture": job.options.output})
     yield from done.iter_rows()
 
 

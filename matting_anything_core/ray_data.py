@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import posixpath
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -240,11 +241,14 @@ class Matting:
         options = self._step.options
         doubt = concern(found.box, found.image.width, found.image.height) if found.prompt.mask is None else None
         try:
-            data = encode_output(found, options.output, self._step.form, background=options.background,
+            # A name may ask for another format than the others have.
+            name = "" if self._step.out is None else str(row["out"])
+            form = SUFFIXES.get(posixpath.splitext(name)[1].lower(), self._step.form)
+            data = encode_output(found, options.output, form, background=options.background,
                                  bits=options.bits, strip=options.strip, srgb=options.srgb, quality=options.quality,
                                  png_level=options.png_level, adjustment=options.adjustment)
             if self._step.out is not None:
-                self._step.out.put(str(row["out"]), data)
+                self._step.out.put(name, data)
         except Exception as error:
             return _failed(as_error(error, "the result cannot be written"), time.perf_counter() - started)
         return {"picture": data, "box": None if found.box is None else [float(value) for value in found.box],

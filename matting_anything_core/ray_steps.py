@@ -7,7 +7,6 @@ import hashlib
 import io
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from .stores import Store, is_address
@@ -39,37 +38,30 @@ class Attempts:
             self._alone.pop(key, None)
 
 
-@dataclass(frozen=True)
-class Naming:
-    """Gives rows the name of their result and leaves out those whose result is there.
+def name_rows(table: Any, *, column: str, key: str, suffix: str, there: frozenset[str]) -> Any:
+    """Give rows the name of their result, and leave out those whose result is there.
 
     Parameters
     ----------
+    table : pyarrow.Table
+        Some of the input.
     column
         Of the images, whose content names a row that has no path.
     key
-        The column of the names.
+        The column for the names.
     suffix
         Of the results.
     there
         Names of results that are there.
     """
+    import pyarrow as pa
 
-    column: str
-    key: str
-    suffix: str
-    there: frozenset[str]
-
-    def __call__(self, table: Any) -> Any:
-        """A table with names, without the rows that are done."""
-        import pyarrow as pa
-
-        named = next((name for name in ("name", "path", "uri", "url") if name in table.column_names), None)
-        names = [result_name(source, self.suffix) for source in table[named or self.column].to_pylist()]
-        if self.key in table.column_names:
-            table = table.drop_columns([self.key])
-        table = table.append_column(self.key, pa.array(names, pa.string()))
-        return table.filter(pa.array([name not in self.there for name in names], pa.bool_()))
+    named = next((name for name in ("name", "path", "uri", "url") if name in table.column_names), None)
+    names = [result_name(source, suffix) for source in table[named or column].to_pylist()]
+    if key in table.column_names:
+        table = table.drop_columns([key])
+    table = table.append_column(key, pa.array(names, pa.string()))
+    return table.filter(pa.array([name not in there for name in names], pa.bool_()))
 
 
 def result_name(source: object, suffix: str) -> str:
@@ -83,22 +75,18 @@ def result_name(source: object, suffix: str) -> str:
     return ("/".join(kept) or hashlib.sha256(source.encode()).hexdigest()[:24]) + suffix
 
 
-@dataclass(frozen=True)
-class Parts:
-    """Writes rows as a part of a Parquet folder, and hands on all but the pictures."""
+def write_part(table: Any, *, out: Store, picture: str) -> Any:
+    """Write rows as a part of a Parquet folder, and hand on all but the pictures.
 
-    out: Store
-    picture: str
+    A part is called after its rows, so that the same rows take the place of their first part.
+    """
+    import pyarrow.parquet
 
-    def __call__(self, table: Any) -> Any:
-        """Write a table. A part is called after its rows, so that the same rows take the place of their first part."""
-        import pyarrow.parquet
-
-        if table.num_rows:
-            names = sorted(table["name"].to_pylist())
-            digest = hashlib.sha256("\0".join(names).encode("utf-8", "backslashreplace")).hexdigest()[:24]
-            stored = table.drop_columns([one for one in ("number", "prompt") if one in table.column_names])
-            buffer = io.BytesIO()
-            pyarrow.parquet.write_table(stored, buffer, compression="zstd")
-            self.out.put(f"part-{digest}.parquet", buffer.getvalue())
-        return table.drop_columns([self.picture])
+    if table.num_rows:
+        names = sorted(table["name"].to_pylist())
+        digest = hashlib.sha256("\0".join(names).encode("utf-8", "backslashreplace")).hexdigest()[:24]
+        stored = table.drop_columns([one for one in ("number", "prompt") if one in table.column_names])
+        buffer = io.BytesIO()
+        pyarrow.parquet.write_table(stored, buffer, compression="zstd")
+        out.put(f"part-{digest}.parquet", buffer.getvalue())
+    return table.drop_columns([picture])

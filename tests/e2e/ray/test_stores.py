@@ -12,6 +12,7 @@ import pytest
 from matting_anything_core.errors import ImageError, MattingError
 
 pytest.importorskip("pyarrow.fs", reason="pyarrow is not installed: pip install 'matting-anything-core[ray]'")
+from matting_anything_core.ray_steps import name_rows, write_part
 from matting_anything_core.stores import Store, arrow_files, is_address, open_store
 
 
@@ -76,3 +77,31 @@ def test_an_object_store(bucket: tuple[Any, str]) -> None:
     assert list(store.names((".png",))) == ["deep/a.png"]
     assert store.get("nothing.png") is None
     store.sweep()
+
+
+def test_parts_of_parquet_take_the_place_of_themselves(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    store = open_store(str(tmp_path / "out"))
+    table = pa.table({"name": ["b", "a"], "number": [1, 0], "prompt": ["", ""], "alpha": [b"1", None]})
+    for rows in (table, table.take([1, 0]), table.slice(0, 1), table.slice(0, 0)):
+        assert write_part(rows, out=store, picture="alpha").column_names == ["name", "number", "prompt"]
+    parts = list(store.names())
+    assert len(parts) == 2  # the same rows twice, some of them, none
+    assert all(name.startswith("part-") and name.endswith(".parquet") for name in parts)
+    stored = [pyarrow.parquet.read_table(tmp_path / "out" / name) for name in parts]
+    assert all(one.column_names == ["name", "alpha"] for one in stored)
+    assert sorted(one.num_rows for one in stored) == [1, 2]
+
+
+def test_rows_are_named_and_those_that_are_done_left_out() -> None:
+    import pyarrow as pa
+
+    table = pa.table({"uri": ["s3://shop/a.jpg", "s3://shop/b/c.jpg"], "out": ["x", "y"]})
+    named = name_rows(table, column="uri", key="out", suffix=".png", there=frozenset({"a.jpg.png"}))
+    assert named.to_pylist() == [{"uri": "s3://shop/b/c.jpg", "out": "b/c.jpg.png"}]
+    named = name_rows(pa.table({"bytes": [b"1", b"2", b"1"]}), column="bytes", key="name", suffix=".png",
+                      there=frozenset())
+    names = named["name"].to_pylist()
+    assert names[0] == names[2] != names[1]
