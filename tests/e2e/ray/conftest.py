@@ -27,7 +27,7 @@ def cluster() -> Iterator[Any]:
     # Ray's processes are as nice as it gets, so that on a busy machine they would wait for ever.
     changes = {**KEYS, "RAY_worker_niceness": "0", "RAY_enable_worker_prestart": "0",
                "RAY_prestart_worker_first_driver": "0", "RAY_memory_monitor_refresh_ms": "0",
-               "RAY_AUTH_MODE": "disabled", "RAY_raylet_start_wait_time_s": "300",
+               "RAY_AUTH_MODE": "disabled",
                "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path[:1], os.environ.get("PYTHONPATH", "")])}
     before = {name: os.environ.get(name) for name in changes}
     os.environ.update(changes)
