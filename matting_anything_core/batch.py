@@ -290,9 +290,9 @@ class Work:
         self._times = times or Times()
         self._kept: tuple[Image, Embedding] | None = None
 
-    def read(self, source: ImageInput) -> Picture:
-        """Read and decode an image, scaled where the options say so. Raises ImageError."""
-        return read_picture(source, self._options.max_pixels, self._options.max_side, self._times)
+    def read(self, source: ImageInput, name: str = "the picture given as bytes") -> Picture:
+        """Read and decode an image, scaled where the options say so. name: of bytes, for errors. Raises ImageError."""
+        return read_picture(source, self._options.max_pixels, self._options.max_side, self._times, name=name)
 
     def compute(self, item: Item, picture: Picture) -> Matte:
         """Matte an image. The last one's embedding is kept, so that items of the same one share it."""

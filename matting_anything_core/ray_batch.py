@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import posixpath
 from collections import Counter
@@ -82,6 +83,8 @@ def cluster(address: str | None, workers: int | None) -> Iterator[Any]:
         yield ray
         return
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what goes wrong is told by exceptions as well
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
         if address is not None or os.environ.get("RAY_ADDRESS"):
             ray.init(address=address, **quiet)
@@ -91,7 +94,8 @@ def cluster(address: str | None, workers: int | None) -> Iterator[Any]:
     except Exception as error:  # of many kinds; a node that starts too slowly raises a bare one
         where = f" at {address!r}" if address else ""
         raise MattingError(f"Ray cannot be reached{where}: {str(error)[:300]}") from error
-    ray.data.DataContext.get_current().enable_progress_bars = False
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = context.print_on_execution_start = False
     try:
         yield ray
     finally:

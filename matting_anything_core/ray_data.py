@@ -221,6 +221,7 @@ class Matting:
             return [result.result() for result in results]
 
     def _read(self, source: Any) -> Picture:
+        name = repr(source) if isinstance(source, str) else "the picture given as bytes"
         if isinstance(source, str) and (self._step.files is not None or is_address(source)):
             files, path = (self._step.files, source) if self._step.files is not None else resolved(source)
             try:
@@ -235,7 +236,7 @@ class Matting:
             source = np.asarray(source, np.uint8)
         elif source is None:
             raise ImageError("the row has no image")
-        return self._work.read(source)
+        return self._work.read(source, name)
 
     def _made(self, row: Mapping[str, Any], found: Matte, started: float) -> dict[str, Any]:
         options = self._step.options

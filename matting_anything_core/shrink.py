@@ -48,8 +48,9 @@ class Picture:
         return (self.image.width, self.image.height) != (self.width, self.height)
 
 
-def read_picture(source: ImageInput, max_pixels: int | None, max_side: int | None, times: Times) -> Picture:
-    """Read an image, scaled so that its longer side has no more than `max_side` pixels.
+def read_picture(source: ImageInput, max_pixels: int | None, max_side: int | None, times: Times, *,
+                 name: str = "the picture given as bytes") -> Picture:
+    """Read an image, scaled so that its longer side has no more than `max_side` pixels. name: of bytes, for errors.
 
     Raises ImageError as `read_image` does.
     """
@@ -58,7 +59,7 @@ def read_picture(source: ImageInput, max_pixels: int | None, max_side: int | Non
         with times.of("read"):
             source, name = read_file(path, max_pixels), repr(path)
     elif isinstance(source, (bytes, bytearray, memoryview)):
-        source, name = bytes(source), "the picture given as bytes"
+        source = bytes(source)
     with times.of("decode"):
         if not isinstance(source, bytes):
             image = read_image(source, max_pixels=max_pixels)
