@@ -22,6 +22,7 @@ from typing import Any
 from .errors import ImageError, MattingError, MissingExtraError
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_SECRET = re.compile(r"[^/]+://[^/@]*:[^/@]*@")
 _WHOLE_AT_ONCE = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl")
 """Object stores, which show nothing that is half written."""
 
@@ -162,6 +163,9 @@ def resolved(place: str) -> tuple[Any, str]:
         import os
 
         return fs.LocalFileSystem(), os.path.abspath(place).replace(os.sep, "/")
+    if _SECRET.match(place):
+        raise MattingError("the address holds a password or secret, which would be written into summaries and logs; "
+                           "give credentials in the environment (AWS_ACCESS_KEY_ID and the like) instead")
     try:
         return _opened(place)
     except (ValueError, NotImplementedError, OSError, TypeError) as error:

@@ -61,6 +61,9 @@ def test_fsspec_and_what_nobody_opens(tmp_path: Path) -> None:
     memory = open_store("memory://somewhere/photos")
     memory.put("x.png", b"kept")
     assert open_store("memory://somewhere/photos").get("x.png") == b"kept"
+    with pytest.raises(MattingError, match="environment") as caught:
+        open_store("s3://key:hush@shop/photos")
+    assert "hush" not in str(caught.value)
     with pytest.raises(MattingError, match="cannot be opened"):
         open_store("nonsense://x/y")
     assert [is_address(text) for text in ("s3://a/b", "/a/b", "C:\\a", Path("a"), None)] == [True, *[False] * 4]
