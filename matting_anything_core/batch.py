@@ -353,6 +353,7 @@ def matte_batch(
     journal: Journal | None = None,
     ordered: bool = True,
     times: Times | None = None,
+    named: str | os.PathLike[str] | None = None,
 ) -> Generator[Outcome, None, None]:
     """Matte many images and yield what became of each.
 
@@ -362,6 +363,7 @@ def matte_batch(
     journal: notes how each result was
     made; one whose image, prompt or settings have changed is then made anew, unless its file was changed by somebody
     else. ordered: yield them in the items' order, else as they are done. times: where seconds are counted, by stage.
+    named: what a loaded model was loaded from, so that the journal is the one of processes that load it by themselves.
     Other arguments as for `matte`. Closing the iterator (or an exception where it is used, such as KeyboardInterrupt)
     waits for files that are being written, and leaves nothing half. Several processes: `workers.matte_in_processes`.
 
@@ -371,7 +373,7 @@ def matte_batch(
     options = BatchOptions(output, background, bits, strip, srgb, quality, png_level, adjustment, guidance, sides,
                            postprocess, words, max_pixels, max_side)
     network = model if isinstance(model, MattingAnything) else load_model(model, device=device)
-    ledger = Ledger(journal, "" if journal is None else options.fingerprint(network, model), overwrite)
+    ledger = Ledger(journal, "" if journal is None else options.fingerprint(network, named or model), overwrite)
     work = Work(network, options, ledger, device=device, times=times)
     with _Reading(items, ledger.known, work.read) as reading, ThreadPoolExecutor(WRITERS, "matting-write") as writers:
         pending: deque[Future[Outcome]] = deque()

@@ -83,7 +83,6 @@ def cluster(address: str | None, workers: int | None) -> Iterator[Any]:
         yield ray
         return
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what goes wrong is told by exceptions as well
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     try:
         if address is not None or os.environ.get("RAY_ADDRESS"):

@@ -221,7 +221,7 @@ def _begun(args: argparse.Namespace, items: list[Item], options: BatchOptions, w
     if workers == 1:
         how = {one.name: getattr(options, one.name) for one in fields(options)}
         return matte_batch(items, model=args.loaded, device=args.device, overwrite=args.overwrite, journal=journal,
-                           times=times, **how)
+                           times=times, named=args.model, **how)
     from ..workers import matte_in_processes
 
     return matte_in_processes(items, workers=workers, model=args.model, device=args.device, options=options,
