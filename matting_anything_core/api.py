@@ -35,6 +35,7 @@ def load_model(
     m2m: str | os.PathLike[str] | None = None,
     folders: Sequence[str | os.PathLike[str]] = (),
     threads: int | None = None,
+    mapped: bool = False,
 ) -> MattingAnything:
     """Load a model; it can be kept for any number of pictures, and shared between threads and, on the CPU, with
     processes that are forked later.
@@ -46,6 +47,7 @@ def load_model(
     half precision (autocast) on CUDA and float32 elsewhere.
     threads: how many the CPU computes with, in the calling thread only; left out, as many as torch would, or fewer in
     a container with a smaller share of the cores. Results on the CPU may differ in their last bits between numbers.
+    mapped: map the files of weights whatever their size, so that processes share them (see weights/files.py).
 
     Raises WeightsError when weights are missing or damaged (nothing is downloaded), DeviceError for an absent device
     and when memory does not suffice, MissingExtraError when OpenCV cannot be loaded here.
@@ -57,7 +59,7 @@ def load_model(
 
     check_threads(threads)
     with working(resolve_device(device), f"loading {model}", threads=threads):
-        checkpoint = open_checkpoint(model, sam=sam, m2m=m2m, folders=folders)
+        checkpoint = open_checkpoint(model, sam=sam, m2m=m2m, folders=folders, mapped=mapped)
         return MattingAnything.from_checkpoint(checkpoint, device=device, dtype=dtype, threads=threads)
 
 

@@ -16,18 +16,20 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from .adjust import Adjustment
 from .api import Words, load_model, matte
 from .boxes import concern
 from .errors import ImageError, MattingError
 from .folders import Found, images_in
-from .image import MAX_PIXELS, Image, read_image, readable_suffixes
-from .journal import Entry, Journal, file_state, fingerprint
+from .image import MAX_PIXELS, Image, readable_suffixes
+from .journal import INTENDED, Entry, Journal, file_state, fingerprint
 from .model import MattingAnything
 from .naming import distinct, key
 from .output import Output, write_output
+from .shrink import Picture, read_picture, scaled_prompt
+from .times import Times
 from .types import Prompt
 
 if TYPE_CHECKING:
@@ -68,7 +70,8 @@ class Outcome:
     status: `done`, `empty` (done, but the matte is empty), `skipped` (its file was there) or `failed`.
     seconds: from the beginning of its matting until it was written.
     warnings: what is doubtful about it, in words. remark: why it was made anew, or skipped although something has
-    changed. known: what the journal knows of a result that was skipped.
+    changed. known: what the journal knows of a result. made: it was matted now, in another process, which kept the
+    matte.
     """
 
     item: Item
@@ -78,15 +81,18 @@ class Outcome:
     warnings: tuple[str, ...] = ()
     remark: str = ""
     known: Entry | None = field(default=None, repr=False)
+    made: bool = False
 
     @property
     def status(self) -> Status:
         """How it ended, in a word."""
         if self.error is not None:
             return "failed"
-        if self.matte is None:
+        if self.matte is not None:
+            return "done" if self.matte.alpha.any() else "empty"
+        if not self.made:
             return "skipped"
-        return "done" if self.matte.alpha.any() else "empty"
+        return "empty" if self.known is not None and self.known.empty else "done"
 
     @property
     def message(self) -> str:
@@ -187,6 +193,143 @@ def _named(path: Path, ambiguous: bool, suffix: str) -> Path:
     return path.with_name(path.name + suffix) if ambiguous else path.with_suffix(suffix)
 
 
+@dataclass(frozen=True)
+class BatchOptions:
+    """How the results of a batch are made and written; equal for all of its items, and the same in every process.
+
+    output, background, bits, strip, srgb, quality, png_level, adjustment: what is written, see `write_output`.
+    guidance, sides, postprocess, words: as for `matte`. max_pixels: as for `read_image`. max_side: larger images are
+    scaled before they are matted, so that their longer side has so many pixels, and so have their results; prompts stay
+    in pixels of the whole image, but for rules of one's own, which see the scaled one.
+    """
+
+    output: Output = "cutout"
+    background: Background = (255, 255, 255)
+    bits: int | None = None
+    strip: bool = False
+    srgb: bool = False
+    quality: int | None = None
+    png_level: int | None = None
+    adjustment: Adjustment | None = None
+    guidance: Guidance | Literal["auto"] = "auto"
+    sides: Sides | Literal["auto"] = "auto"
+    postprocess: bool = False
+    words: Words = WORDS
+    max_pixels: int | None = MAX_PIXELS
+    max_side: int | None = None
+
+    def __post_init__(self) -> None:
+        side = self.max_side
+        if side is not None and (isinstance(side, bool) or not isinstance(side, int) or side < 16):
+            raise ImageError(f"max_side was given as {side!r}; expected a whole number of pixels from 16, or None")
+
+    def fingerprint(self, network: MattingAnything, model: object) -> str:
+        """A text that changes when results would. model: the file of the network, if it was given as one."""
+        ground = Path(self.background) if isinstance(self.background, str) and os.path.isfile(self.background) \
+            else self.background
+        source = file_state(model) if isinstance(model, (str, os.PathLike)) and os.path.isfile(model) else ""
+        return fingerprint(network.fingerprint, network.defaults, source, self.output, self.bits, self.quality,
+                           self.strip, self.srgb, self.adjustment, self.guidance, self.sides, self.postprocess,
+                           self.words if isinstance(self.words.grounding, str) else "",
+                           ground if self.output == "composite" else "",
+                           *([] if self.max_side is None else [self.max_side]))
+
+
+OPTIONS = BatchOptions()
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Which items are to be made, by what is there and what the journal knows.
+
+    journal: None when nothing is noted. settings: the fingerprint of all that is equal for all items.
+    """
+
+    journal: Journal | None
+    settings: str
+    overwrite: bool = False
+
+    def mark(self, item: Item) -> str:
+        """The fingerprint of an item; nothing when there is no journal."""
+        if self.journal is None:
+            return ""
+        image = Path(item.image) if isinstance(item.image, str) else item.image
+        return fingerprint(self.settings, item.prompt, image)
+
+    def known(self, item: Item) -> Outcome | str:
+        """The outcome of an item that is not to be matted, else why it is matted although its file is there."""
+        try:
+            if item.out is None or self.overwrite or not os.path.lexists(item.out):
+                return ""
+        except (OSError, ValueError):
+            return ""  # writing it will tell
+        entry = None if self.journal is None else self.journal.entry(item.out)
+        if entry is None:
+            return Outcome(item, remark="" if self.journal is None else "was there before, made elsewhere")
+        if entry.fingerprint == self.mark(item):
+            return Outcome(item, known=entry, warnings=entry.warnings)
+        if entry.fingerprint == INTENDED or entry.untouched(item.out):
+            return "made anew: the image, the prompt or the settings have changed"
+        return Outcome(item, known=entry, warnings=entry.warnings,
+                       remark="kept: its file was changed by hand, though image, prompt or settings have changed as "
+                              "well; --overwrite makes it anew")
+
+
+class Work:
+    """The steps of an item's way: read, compute, write. Each may go on in a thread of its own; one computes at a time.
+
+    network: the loaded model. ledger: whose journal notes what is written. times: counts the seconds of each step.
+    """
+
+    def __init__(self, network: MattingAnything, options: BatchOptions, ledger: Ledger, *,
+                 device: str | torch.device = "auto", times: Times | None = None) -> None:
+        self._network = network
+        self._options = options
+        self._ledger = ledger
+        self._device = device
+        self._times = times or Times()
+        self._kept: tuple[Image, Embedding] | None = None
+
+    def read(self, source: ImageInput, name: str = "the picture given as bytes") -> Picture:
+        """Read and decode an image, scaled where the options say so. name: of bytes, for errors. Raises ImageError."""
+        return read_picture(source, self._options.max_pixels, self._options.max_side, self._times, name=name)
+
+    def compute(self, item: Item, picture: Picture) -> Matte:
+        """Matte an image. The last one's embedding is kept, so that items of the same one share it."""
+        options, image = self._options, picture.image
+        if not callable(item.prompt):
+            prompt = scaled_prompt(item.prompt, picture)
+        elif getattr(item.prompt, "in_pixels", False):  # it asks for the size only, and speaks of the whole picture
+            prompt = scaled_prompt(item.prompt(cast(Image, picture)), picture)
+        else:
+            prompt = item.prompt(image)
+        with self._times.matting() as progress:
+            if self._kept is None or self._kept[0] is not image:
+                self._kept = image, self._network.embed(image, progress=progress)
+            return matte(self._kept[1], [prompt], model=self._network, device=self._device, guidance=options.guidance,
+                         sides=options.sides, postprocess=options.postprocess, words=options.words,
+                         progress=progress)[0]
+
+    def write(self, item: Item, found: Matte, started: float, remark: str = "") -> Outcome:
+        """Write and note a result. What goes wrong is in the outcome."""
+        doubt = concern(found.box, found.image.width, found.image.height) if found.prompt.mask is None else None
+        doubts, options, known = () if doubt is None else (doubt,), self._options, None
+        try:
+            if item.out is not None:
+                item.out.parent.mkdir(parents=True, exist_ok=True)
+                write_output(item.out, found, options.output, background=options.background, bits=options.bits,
+                             strip=options.strip, srgb=options.srgb, quality=options.quality,
+                             png_level=options.png_level, adjustment=options.adjustment, times=self._times)
+                if self._ledger.journal is not None:
+                    known = self._ledger.journal.note(
+                        item.out, self._ledger.mark(item), score=round(found.score, 6), box=found.box,
+                        warnings=doubts, empty=not found.alpha.any())
+        except Exception as error:
+            return Outcome(item, error=as_error(error, f"{item.out} cannot be written"),
+                           seconds=time.perf_counter() - started)
+        return Outcome(item, found, seconds=time.perf_counter() - started, warnings=doubts, remark=remark, known=known)
+
+
 def matte_batch(
     items: Iterable[Item],
     *,
@@ -198,6 +341,7 @@ def matte_batch(
     strip: bool = False,
     srgb: bool = False,
     quality: int | None = None,
+    png_level: int | None = None,
     adjustment: Adjustment | None = None,
     overwrite: bool = False,
     guidance: Guidance | Literal["auto"] = "auto",
@@ -205,81 +349,33 @@ def matte_batch(
     postprocess: bool = False,
     words: Words = WORDS,
     max_pixels: int | None = MAX_PIXELS,
+    max_side: int | None = None,
     journal: Journal | None = None,
+    ordered: bool = True,
+    times: Times | None = None,
+    named: str | os.PathLike[str] | None = None,
 ) -> Generator[Outcome, None, None]:
-    """Matte many images and yield what became of each, in their order.
+    """Matte many images and yield what became of each.
 
     items: may be endless; a few are taken ahead. Items of the same image that follow each other share its embedding.
-    output, background, bits, strip, srgb, quality, adjustment: what is written, see `write_output`. overwrite: also
-    where the file is there already. max_pixels: as for `read_image`. journal: notes how each result was made; one whose
-    image, prompt or settings have changed is then made anew, unless its file was changed by somebody else.
+    output, background, bits, strip, srgb, quality, png_level, adjustment: what is written, see `write_output`.
+    overwrite: also where the file is there already. max_pixels: as for `read_image`. max_side: see `BatchOptions`.
+    journal: notes how each result was
+    made; one whose image, prompt or settings have changed is then made anew, unless its file was changed by somebody
+    else. ordered: yield them in the items' order, else as they are done. times: where seconds are counted, by stage.
+    named: what a loaded model was loaded from, so that the journal is the one of processes that load it by themselves.
     Other arguments as for `matte`. Closing the iterator (or an exception where it is used, such as KeyboardInterrupt)
-    waits for files that are being written, and leaves nothing half.
+    waits for files that are being written, and leaves nothing half. Several processes: `workers.matte_in_processes`.
 
     Raises WeightsError and DeviceError when the model cannot be loaded; everything else that goes wrong with an item,
     its rule included, is in its outcome.
     """
+    options = BatchOptions(output, background, bits, strip, srgb, quality, png_level, adjustment, guidance, sides,
+                           postprocess, words, max_pixels, max_side)
     network = model if isinstance(model, MattingAnything) else load_model(model, device=device)
-    kept: tuple[Image, Embedding] | None = None
-    settings = ""
-    if journal is not None:
-        ground = Path(background) if isinstance(background, str) and os.path.isfile(background) else background
-        source = file_state(model) if isinstance(model, (str, os.PathLike)) and os.path.isfile(model) else ""
-        settings = fingerprint(network.fingerprint, network.defaults, source, output, bits, quality, strip, srgb,
-                               adjustment, guidance, sides, postprocess,
-                               words if isinstance(words.grounding, str) else "",
-                               ground if output == "composite" else "")
-
-    def mark(item: Item) -> str:
-        """The fingerprint of an item; nothing when there is no journal."""
-        if journal is None:
-            return ""
-        image = Path(item.image) if isinstance(item.image, str) else item.image
-        return fingerprint(settings, item.prompt, image)
-
-    def known(item: Item) -> Outcome | str:
-        """The outcome of an item that is not to be matted, else why it is matted although its file is there."""
-        try:
-            if item.out is None or overwrite or not os.path.lexists(item.out):
-                return ""
-        except (OSError, ValueError):
-            return ""  # writing it will tell
-        entry = None if journal is None else journal.entry(item.out)
-        if entry is None:
-            return Outcome(item, remark="" if journal is None else "was there before, made elsewhere")
-        if entry.fingerprint == mark(item):
-            return Outcome(item, known=entry, warnings=entry.warnings)
-        if entry.untouched(item.out):
-            return "made anew: the image, the prompt or the settings have changed"
-        return Outcome(item, known=entry, warnings=entry.warnings,
-                       remark="kept: its file was changed by hand, though image, prompt or settings have changed as "
-                              "well; --overwrite makes it anew")
-
-    def compute(item: Item, image: Image) -> Matte:
-        nonlocal kept
-        prompt = item.prompt(image) if callable(item.prompt) else item.prompt
-        if kept is None or kept[0] is not image:
-            kept = image, network.embed(image)
-        return matte(kept[1], [prompt], model=network, device=device, guidance=guidance, sides=sides,
-                     postprocess=postprocess, words=words)[0]
-
-    def write(item: Item, found: Matte, started: float, remark: str) -> Outcome:
-        doubt = concern(found.box, found.image.width, found.image.height) if found.prompt.mask is None else None
-        doubts = () if doubt is None else (doubt,)
-        try:
-            if item.out is not None:
-                item.out.parent.mkdir(parents=True, exist_ok=True)
-                write_output(item.out, found, output, background=background, bits=bits, strip=strip, srgb=srgb,
-                             quality=quality, adjustment=adjustment)
-                if journal is not None:
-                    journal.note(item.out, mark(item), score=round(found.score, 6), box=found.box, warnings=doubts,
-                                 empty=not found.alpha.any())
-        except Exception as error:
-            return Outcome(item, error=_as_error(error, f"{item.out} cannot be written"),
-                           seconds=time.perf_counter() - started)
-        return Outcome(item, found, seconds=time.perf_counter() - started, warnings=doubts, remark=remark)
-
-    with _Reading(items, known, max_pixels) as reading, ThreadPoolExecutor(WRITERS, "matting-write") as writers:
+    ledger = Ledger(journal, "" if journal is None else options.fingerprint(network, named or model), overwrite)
+    work = Work(network, options, ledger, device=device, times=times)
+    with _Reading(items, ledger.known, work.read) as reading, ThreadPoolExecutor(WRITERS, "matting-write") as writers:
         pending: deque[Future[Outcome]] = deque()
         for item, read in reading:
             started = time.perf_counter()
@@ -287,20 +383,22 @@ def matte_batch(
                 pending.append(_ready(read))
             else:
                 try:
-                    found = compute(item, read.image.result())
+                    found = work.compute(item, read.image.result())
                 except Exception as error:
-                    wrong = _as_error(error, "the image cannot be matted")
+                    wrong = as_error(error, "the image cannot be matted")
                     pending.append(_ready(Outcome(item, error=wrong, seconds=time.perf_counter() - started)))
                 else:
-                    pending.append(writers.submit(write, item, found, started, read.remark))
+                    pending.append(writers.submit(work.write, item, found, started, read.remark))
                     del found  # a matte that waits here would be one more in memory
+            if not ordered:  # those that are done first, the others in their order
+                pending = deque(sorted(pending, key=lambda one: not one.done()))
             while len(pending) > AHEAD or (pending and pending[0].done()):
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
 
 
-def _as_error(error: Exception, what: str) -> MattingError:
+def as_error(error: Exception, what: str) -> MattingError:
     """Any error as one of this library: a rule, a decoder or a full disk must not end a batch."""
     if isinstance(error, MattingError):
         return error
@@ -316,17 +414,18 @@ def _as_error(error: Exception, what: str) -> MattingError:
 class _Read:
     """An image that is being read. remark: why it is matted although its file is there."""
 
-    image: Future[Image]
+    image: Future[Picture]
     remark: str = ""
 
 
 class _Reading:
     """Items with the futures of their images, read ahead in a thread; the outcome of those that need no work."""
 
-    def __init__(self, items: Iterable[Item], known: Callable[[Item], Outcome | str], max_pixels: int | None) -> None:
+    def __init__(self, items: Iterable[Item], known: Callable[[Item], Outcome | str],
+                 read: Callable[[ImageInput], Picture]) -> None:
         self._items = iter(items)
         self._known = known
-        self._max_pixels = max_pixels
+        self._read = read
         self._pool = ThreadPoolExecutor(1, "matting-read")
 
     def __enter__(self) -> Iterator[tuple[Item, _Read | Outcome]]:
@@ -337,15 +436,15 @@ class _Reading:
 
     def _ahead(self) -> Iterator[tuple[Item, _Read | Outcome]]:
         waiting: deque[tuple[Item, _Read | Outcome]] = deque()
-        last: tuple[object, Future[Image]] | None = None
+        last: tuple[object, Future[Picture]] | None = None
         taken: dict[str, Item] = {}
         for item in self._items:
-            found = _twice(item, taken) or self._known(item)
+            found = twice(item, taken) or self._known(item)
             if isinstance(found, Outcome):
                 waiting.append((item, found))
             else:
-                if last is None or not _same(last[0], item.image):
-                    last = item.image, self._pool.submit(read_image, item.image, max_pixels=self._max_pixels)
+                if last is None or not same_image(last[0], item.image):
+                    last = item.image, self._pool.submit(self._read, item.image)
                 waiting.append((item, _Read(last[1], found)))
             while waiting and (isinstance(waiting[0][1], Outcome)
                                or sum(isinstance(read, _Read) for _, read in waiting) > AHEAD):
@@ -353,7 +452,7 @@ class _Reading:
         yield from waiting
 
 
-def _twice(item: Item, taken: dict[str, Item]) -> Outcome | None:
+def twice(item: Item, taken: dict[str, Item]) -> Outcome | None:
     """The failure of an item whose file an earlier one has, or whose file is its own image."""
     if item.out is None:
         return None
@@ -371,7 +470,7 @@ def _twice(item: Item, taken: dict[str, Item]) -> Outcome | None:
     return None
 
 
-def _same(one: object, other: object) -> bool:
+def same_image(one: object, other: object) -> bool:
     """The same picture: the same object, or the same path."""
     return one is other or (isinstance(one, (str, os.PathLike)) and isinstance(other, (str, os.PathLike))
                             and os.fspath(one) == os.fspath(other))

@@ -9,6 +9,7 @@ A result whose fingerprint has changed is made anew, unless somebody has changed
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -25,6 +26,8 @@ from typing import Any
 from .errors import ImageError, MattingError
 
 FOLDER = ".matting-anything"
+INTENDED = "intended"
+"""The fingerprint of a result that was about to be made anew."""
 
 
 @dataclass(frozen=True)
@@ -56,18 +59,19 @@ class Journal:
     """The results of a folder, read when it is opened and noted line by line; a line that was cut off by a crash is
     left aside. May be used by several threads."""
 
-    def __init__(self, folder: str | os.PathLike[str], name: str = "results") -> None:
-        """Read what is noted in the folder; `name` is the file that this one writes to (shards have their own).
+    def __init__(self, folder: str | os.PathLike[str], name: str = "results", *, read: bool = True) -> None:
+        """Read what is noted in the folder; `name` is the file that this one writes to (shards and processes have their
+        own). read: False to note only.
 
         Raises ImageError when nothing can be written there.
         """
-        self.folder = Path(folder)
+        self.folder, self.name = Path(folder), name
         self._lock = threading.Lock()
         self._entries: dict[str, Entry] = {}
         notes = self.folder / FOLDER
         try:
             notes.mkdir(parents=True, exist_ok=True)
-            for file in sorted(notes.glob("*.jsonl"), key=lambda path: path.stat().st_mtime_ns):
+            for file in sorted(notes.glob("*.jsonl")) if read else ():
                 self._read(file)
             self._file = open(notes / f"{name}.jsonl", "a", encoding="ascii", newline="\n")  # noqa: SIM115
             if self._file.tell():
@@ -88,10 +92,13 @@ class Journal:
             try:
                 row = json.loads(line)
                 box = row.get("box")
-                self._entries[row["out"]] = Entry(
+                entry = Entry(
                     str(row["fingerprint"]), int(row["size"]), int(row["time"]), row.get("score"),
                     None if box is None else tuple(map(float, box)), tuple(map(str, row.get("warnings", ()))),
                     bool(row.get("empty")))
+                before = self._entries.get(row["out"])
+                if before is None or before.time <= entry.time:  # several processes may have made it, one after another
+                    self._entries[row["out"]] = entry
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 continue
 
@@ -103,17 +110,28 @@ class Journal:
         with self._lock:
             return self._entries.get(self._key(out))
 
-    def note(self, out: Path, fingerprint: str, **known: Any) -> None:
-        """Note that a result has been written. A journal that cannot be written (a full disk) costs no result."""
+    def note(self, out: Path, fingerprint: str, **known: Any) -> Entry | None:
+        """Note that a result has been written, and give what is noted. A journal that cannot be written (a full disk)
+        costs no result."""
         try:
             state = out.stat()
             entry = Entry(fingerprint, state.st_size, state.st_mtime_ns, **known)
             with self._lock:
                 self._entries[self._key(out)] = entry
                 print(json.dumps({"out": self._key(out), **dataclasses.asdict(entry)}), file=self._file, flush=True)
+            return entry
         except OSError as error:
             warnings.warn(f"the journal of {self.folder} cannot be written: {error.strerror or error}", UserWarning,
                           stacklevel=2)
+        return None
+
+    def intend(self, out: Path) -> None:
+        """Note that a result that is there is about to be made anew elsewhere, and by whom is not known: until it is
+        noted, its file counts as one that is to be made."""
+        with self._lock, contextlib.suppress(OSError):
+            before = self._entries.get(self._key(out))
+            self._entries[self._key(out)] = entry = Entry(INTENDED, -1, 0 if before is None else before.time)
+            print(json.dumps({"out": self._key(out), **dataclasses.asdict(entry)}), file=self._file, flush=True)
 
 
 def fingerprint(*parts: object) -> str:

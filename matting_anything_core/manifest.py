@@ -26,15 +26,16 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import Any
+from typing import Any, ClassVar
 
-from .batch import Item, PromptRule, whole_picture
+from .batch import InShares, Item, PromptRule, whole_picture
 from .boxes import PointText, read_box, read_point
 from .errors import ImageError, PromptError
 from .image import Image, read_image
 from .journal import described, file_state
 from .naming import names_of
 from .pipeline.prompting import as_mask
+from .stores import is_address
 from .types import Prompt, PromptInput
 
 COLUMNS = ("path", "box", "points", "labels", "mask", "text", "out")
@@ -79,26 +80,28 @@ def load_manifest(
     prompt: PromptInput | PromptRule = whole_picture,
     *,
     suffix: str = ".png",
+    addresses: bool = False,
 ) -> Manifest:
     """As read_manifest, with what was ignored. The path `-` is standard input, and paths in it are relative to the
-    current folder."""
+    current folder. addresses: whether images may be at addresses (s3://…) instead of being refused."""
     manifest = Path(path)
     folder = Path() if os.fspath(path) == "-" else manifest.parent
     ignored: list[str] = []
-    rows = list(_rows(manifest, ignored))
-    names = names_of([folder / row["path"] for _, row in rows], suffix)
+    rows = list(_rows(manifest, ignored, addresses))
+    images = [row["path"] if _URL.match(row["path"]) else folder / row["path"] for _, row in rows]
+    names = names_of([image.partition("?")[0] if isinstance(image, str) else image for image in images], suffix)
     items = []
-    for (line, row), name in zip(rows, names, strict=True):
+    for (line, row), name, image in zip(rows, names, images, strict=True):
         try:
-            asked = _prompt(row, folder)
+            asked = prompt_of(row, folder)
             target = _inside(Path(out), row["out"], suffix) if "out" in row else Path(out) / name
         except PromptError as error:
             raise PromptError(f"{manifest}, line {line}: {error}") from None
-        items.append(Item(folder / row["path"], prompt if asked is None else asked, target))
+        items.append(Item(image, prompt if asked is None else asked, target))
     return Manifest(items, ignored)
 
 
-def _rows(manifest: Path, ignored: list[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _rows(manifest: Path, ignored: list[str], addresses: bool) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Line numbers and rows without their empty fields. Raises ImageError and PromptError."""
     text = _text(manifest)
     lines = manifest.suffix.lower() in (".jsonl", ".ndjson")
@@ -117,7 +120,7 @@ def _rows(manifest: Path, ignored: list[str]) -> Iterator[tuple[int, Mapping[str
         kept = {name: value for name, value in row.items() if name in COLUMNS and value not in (None, "", [])}
         if not isinstance(kept.get("path"), str):
             raise PromptError(f"{where}: the path of the image is missing")
-        if _URL.match(kept["path"]):
+        if _URL.match(kept["path"]) and not (addresses and is_address(kept["path"])):
             raise PromptError(f"{where}: {kept['path'][:200]!r} is an address, not a file; download it first")
         if "\0" in kept["path"]:
             raise PromptError(f"{where}: the path {kept['path'][:200]!r} holds a NUL, which no name has")
@@ -252,13 +255,17 @@ def _json_lines(text: str) -> Iterator[tuple[int, Any]]:
 class RowRule:
     """The prompt of a row that needs its image: a mask that is read with it, a box or points in per cent.
 
-    fields: those of the prompt that are known. box, points: in shares. mask: the file.
+    fields: those of the prompt that are known. box, points: in shares. mask: the file. row: what it was made of, with
+    the mask's whole path.
     """
 
     fields: Mapping[str, Any]
     box: tuple[float, ...] | None = None
     points: tuple[PointText, ...] = ()
     mask: Path | None = None
+    row: dict[str, Any] = field(default_factory=dict)
+    in_pixels: ClassVar[bool] = True
+    """What it gives is in pixels of an image of the size that it was given, whose own pixels it does not look at."""
 
     def __call__(self, image: Image) -> PromptInput:
         """The prompt for an image."""
@@ -278,8 +285,12 @@ class RowRule:
                           "" if self.mask is None else file_state(self.mask)])
 
 
-def _prompt(row: Mapping[str, Any], folder: Path) -> Prompt | PromptRule | None:
-    """The prompt of a row, None when it has none. A mask is read when its image is matted."""
+def prompt_of(row: Mapping[str, Any], folder: Path) -> Prompt | PromptRule | None:
+    """The prompt of a row, None when it has none. A mask is read when its image is matted.
+
+    row: its fields, of which box, points, labels, mask and text count; absent or empty ones say nothing. folder: what
+    the mask's path is relative to. Raises PromptError.
+    """
     fields: dict[str, Any] = {name: row[name] for name in ("box", "points", "labels", "text") if name in row}
     if isinstance(fields.get("labels"), str):
         fields["labels"] = _numbers(fields["labels"], "labels")
@@ -308,7 +319,24 @@ def _prompt(row: Mapping[str, Any], folder: Path) -> Prompt | PromptRule | None:
         raise PromptError("mask is no path")
     if not points and box is None and "mask" in row and fields:
         _check_beside_mask(fields)
-    return RowRule(fields, box, points, folder / row["mask"] if "mask" in row else None)
+    mask = {"mask": str((folder / row["mask"]).absolute())} if "mask" in row else {}
+    said = {name: row[name] for name in ("box", "points", "labels", "text") if name in row} | mask
+    return RowRule(fields, box, points, folder / row["mask"] if "mask" in row else None, said)
+
+
+def fields_of(prompt: object) -> dict[str, Any] | None:
+    """The fields of a row that asks for a prompt: what `prompt_of` understands; None for what no row can say."""
+    if isinstance(prompt, InShares):
+        box = ",".join(f"{100 * value!r}%" for value in (prompt.x0, prompt.y0, prompt.x1, prompt.y1))
+        return {"box": box} if prompt.text is None else {"box": box, "text": prompt.text}
+    if isinstance(prompt, RowRule):
+        return prompt.row
+    if callable(prompt):
+        return None
+    asked = Prompt.of(prompt)  # type: ignore[arg-type]
+    if any(getattr(asked, name) is not None for name in ("mask", "keep", "drop", "trimap", "previous")):
+        return None
+    return {name: value for name in ("box", "points", "labels", "text") if (value := getattr(asked, name)) is not None}
 
 
 def _check_beside_mask(fields: Mapping[str, Any]) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from .adjust import Adjustment, adjusted, cropped, premultiplied
-from .image import output_format, write_image
+from .image import encode_image, output_format
+from .image.write import check_writable, write_bytes
+from .times import Times
 
 if TYPE_CHECKING:
     import os
 
+    from .image.encode import Format
     from .result import Background, Matte
 
 Output = Literal["cutout", "alpha", "foreground", "composite"]
@@ -25,7 +28,9 @@ def write_output(
     strip: bool = False,
     srgb: bool = False,
     quality: int | None = None,
+    png_level: int | None = None,
     adjustment: Adjustment | None = None,
+    times: Times | None = None,
 ) -> None:
     """Write one picture file of a matte; the suffix says the format, and it is written whole or not at all.
 
@@ -42,27 +47,66 @@ def write_output(
         Colours converted to sRGB instead of staying in the picture's own space.
     quality
         1..100 for JPEG and lossy WebP, see `encode_image`.
+    png_level
+        0..9 for PNG, see `encode_image`.
     adjustment
         What is done to the matte before.
+    times
+        Where the seconds are counted.
 
     Raises
     ------
     ImageError
         For what the format cannot hold and for what cannot be written.
     """
-    if adjustment is not None:
-        matte = adjusted(matte, adjustment)
-        matte = cropped(matte, adjustment.window(matte.alpha))
-    if output == "alpha":
+    times = times or Times()
+    form = output_format(path, bits=bits or 8, alpha=output == "cutout")
+    check_writable(path)
+    data = encode_output(matte, output, form, background=background, bits=bits, strip=strip, srgb=srgb,
+                         quality=quality, png_level=png_level, adjustment=adjustment, times=times)
+    with times.of("write"):
+        write_bytes(path, data)
+
+
+def encode_output(
+    matte: Matte,
+    output: Output = "cutout",
+    form: Format = "png",
+    *,
+    background: Background = (255, 255, 255),
+    bits: int | None = None,
+    strip: bool = False,
+    srgb: bool = False,
+    quality: int | None = None,
+    png_level: int | None = None,
+    adjustment: Adjustment | None = None,
+    times: Times | None = None,
+) -> bytes:
+    """The bytes of a picture file of a matte; parameters and errors as for `write_output`.
+
+    Parameters
+    ----------
+    form
+        `png`, `tiff`, `webp` or `jpeg`.
+    """
+    times = times or Times()
+    with times.of("colours"):
+        if adjustment is not None:
+            matte = adjusted(matte, adjustment)
+            matte = cropped(matte, adjustment.window(matte.alpha))
+        if output != "alpha":
+            picture = matte.opaque() if output == "foreground" else (
+                matte.composite(background) if output == "composite" else matte.cutout())
+            if srgb:
+                picture = picture.to_srgb()
+            if output == "cutout" and adjustment is not None and adjustment.premultiplied:
+                picture = premultiplied(picture)
+            if strip:
+                picture = picture.stripped()
+    with times.of("compress"):
+        if output != "alpha":
+            return encode_image(picture, form, bits=bits, quality=quality, png_level=png_level)
         if bits is None:
-            bits = matte.image.bits if output_format(path) in ("png", "tiff") else 8
-        write_image(path, matte.alpha, bits=bits, quality=quality,
-                    metadata=None if strip else matte.image.metadata)
-        return
-    picture = matte.opaque() if output == "foreground" else (
-        matte.composite(background) if output == "composite" else matte.cutout())
-    if srgb:
-        picture = picture.to_srgb()
-    if output == "cutout" and adjustment is not None and adjustment.premultiplied:
-        picture = premultiplied(picture)
-    write_image(path, picture.stripped() if strip else picture, bits=bits, quality=quality)
+            bits = matte.image.bits if form in ("png", "tiff") else 8
+        return encode_image(matte.alpha, form, bits=bits, quality=quality, png_level=png_level,
+                            metadata=None if strip else matte.image.metadata)

@@ -14,17 +14,20 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import ImageError, PromptError
 from .heard import warnings_heard
 from .streams import as_text, note, shown
 
 if TYPE_CHECKING:
-    from ..batch import Item, Outcome, PromptRule
+    from ..batch import BatchOptions, Item, Outcome, PromptRule
+    from ..journal import Journal
+    from ..times import Times
     from ..types import PromptInput
 
 EXAMPLES = """\
@@ -40,8 +43,12 @@ examples:
       one JSON object a line: {"path": "dog.jpg", "box": [120, 40, 560, 700], "out": "dog"}
   find . -name '*.jpg' | matting-anything batch - -o cut-outs
       a list from standard input
+  matting-anything batch photos -o cut-outs --workers auto --profile
+      with several processes, one for each core or GPU; says where the time went
+  matting-anything batch s3://shop/photos -o s3://shop/mattes --engine ray --address auto --gpus 0.5
+      on a Ray cluster, from and to an object store
   matting-anything batch photos -o cut-outs --shard 1/2
-      the first half, while another process or machine does --shard 2/2
+      the first half, while another machine does --shard 2/2
 
 The same command again goes on where it stopped: what is there is skipped. What was made of another image, prompt or
 with other settings is made anew, unless its file was changed since; --overwrite does everything again. summary.csv in
@@ -71,7 +78,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     )
     parser.add_argument("source", metavar="FOLDER|MANIFEST",
                         help="a folder of images (its subfolders as well), a manifest (.csv, .tsv, .txt, .jsonl), or - "
-                             "for a list on standard input")
+                             "for a list on standard input; with --engine ray also an address or .parquet")
     add_reading_arguments(parser)
     group = parser.add_argument_group("what to matte, where the manifest does not say (default: the whole image)")
     group.add_argument("--box", metavar="X0,Y0,X1,Y1",
@@ -82,11 +89,31 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     group.add_argument("--shuffle", action="store_true", help="in a random order, the same each time")
     group.add_argument("--shard", metavar="I/N",
                        help="only part I of N, for several processes or machines that share the work")
+    group = parser.add_argument_group("how many at a time")
+    group.add_argument("--workers", metavar="N|auto", default="1",
+                       help="processes that share the work; auto: one for each GPU, or for each core as far as memory "
+                            "goes (default: 1)")
+    group.add_argument("--profile", action="store_true", help="say at the end where the time went")
+    group = parser.add_argument_group("on a cluster (extra: ray; see docs/scale.md)")
+    group.add_argument("--engine", choices=("local", "ray"), default="local",
+                       help="ray: with actors of Ray, on this machine or on a cluster; pictures and results may then "
+                            "be at addresses (s3://, gs://), and in Parquet")
+    group.add_argument("--address", metavar="ADDRESS",
+                       help="of a Ray cluster: auto, host:port or ray://host:port (default: one of its own, here)")
+    group.add_argument("--cpus", type=float, metavar="N", help="cores of each actor (default: 1)")
+    group.add_argument("--gpus", type=float, metavar="N", default=0.0,
+                       help="GPUs of each actor, or a share of one such as 0.25 (default: 0)")
     group = parser.add_argument_group("what to write")
     group.add_argument("-o", "--out", required=True, metavar="FOLDER", help="folder for the results; made if needed")
-    group.add_argument("--format", choices=("png", "webp", "tif", "jpg"), default="png",
-                       help="of the files (default: png; jpg for foreground and composite only)")
+    group.add_argument("--format", choices=("png", "webp", "tif", "jpg", "parquet"), default="png",
+                       help="of the files (default: png; jpg for foreground and composite only); parquet, with "
+                            "--engine ray: rows with PNGs in them, and what became of each")
     add_output_arguments(group)
+    group.add_argument("--max-side", type=int, metavar="N",
+                       help="scale larger images so that their longer side has N pixels, before they are matted; large "
+                            "JPEGs are then read in a fraction of the time")
+    group.add_argument("--png-level", type=int, metavar="N",
+                       help="0 to 9, how hard PNGs are compressed: 1 is quick and large, 9 slow and small (default: 4)")
     group.add_argument("--overwrite", action="store_true", help="do again what is there")
     group.add_argument("--json", action="store_true",
                        help="one JSON object an image on standard output, as they are done")
@@ -95,7 +122,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.set_defaults(run=run)
 
 
-def _rule(args: argparse.Namespace) -> PromptInput | PromptRule:
+def asked_rule(args: argparse.Namespace) -> PromptInput | PromptRule:
     """The prompt for images of which nothing else is said."""
     from ..batch import InShares, whole_picture
     from ..boxes import read_box
@@ -110,17 +137,17 @@ def _rule(args: argparse.Namespace) -> PromptInput | PromptRule:
     return InShares(*box.numbers, text) if box.shares else Prompt(box=box.numbers, text=text)
 
 
-def _items(args: argparse.Namespace) -> list[Item]:
-    """All there is to do; says what is left out."""
+def items_asked(args: argparse.Namespace, out: Path, rule: PromptInput | PromptRule) -> list[Item]:
+    """All there is to do, to be written below `out`; says what is left out."""
     from ..batch import SUFFIXES as READABLE
     from ..batch import check_outputs, items_of
     from ..folders import images_in
     from ..image import output_format
     from ..manifest import SUFFIXES, load_manifest
 
-    source, suffix = Path(args.source), f".{args.format}"
+    source, suffix = Path(args.source), ".png" if args.format == "parquet" else f".{args.format}"
     if args.source == "-" or (source.suffix.lower() in SUFFIXES and not source.is_dir()):
-        manifest = load_manifest(source, args.out, _rule(args), suffix=suffix)
+        manifest = load_manifest(source, out, rule, suffix=suffix, addresses=args.engine == "ray")
         items = manifest.items
         if manifest.ignored and not args.quiet:
             note(f"columns of {args.source} that mean nothing here: {', '.join(map(repr, manifest.ignored))}")
@@ -128,8 +155,8 @@ def _items(args: argparse.Namespace) -> list[Item]:
         raise ImageError(f"{args.source!r} is neither a folder nor a .csv or .jsonl file; for one image there is "
                          "matting-anything matte")
     else:
-        found = images_in(source, args.out, READABLE)
-        items = items_of(found, source, args.out, _rule(args), suffix=suffix)
+        found = images_in(source, out, READABLE)
+        items = items_of(found, source, out, rule, suffix=suffix)
         if found.left_out and not args.quiet:
             note(f"left out of {args.source}: {found.left_out_in_words()}")
     check_outputs(items)
@@ -164,35 +191,78 @@ def chosen(items: Sequence[Item], *, shuffle: bool = False, shard: tuple[int, in
     return left if limit is None else left[:limit]
 
 
+def parse_workers(text: str) -> int | Literal["auto"]:
+    """--workers: a number from 1, or auto. Raises PromptError."""
+    if text.strip().lower() == "auto":
+        return "auto"
+    if not re.fullmatch(r"\s*0*[1-9]\d{0,2}\s*", text):
+        raise PromptError(f"--workers was given as {text!r}; expected a number of processes, for example 4, or auto")
+    return int(text)
+
+
+def batch_options(args: argparse.Namespace) -> BatchOptions:
+    """How the results are made and written."""
+    from ..batch import BatchOptions
+    from .options import adjustment, background, max_pixels, max_side, png_level, quality
+
+    return BatchOptions(
+        output=args.output, background=background(args), bits=args.bits, strip=args.strip, srgb=args.srgb,
+        quality=quality(args), png_level=png_level(args), adjustment=adjustment(args), guidance=args.guidance,
+        sides=args.sides, postprocess=args.postprocess, max_pixels=max_pixels(args),
+        max_side=max_side(args),
+    )
+
+
+def _begun(args: argparse.Namespace, items: list[Item], options: BatchOptions, workers: int | Literal["auto"],
+           journal: Journal, times: Times) -> Generator[Outcome, None, None]:
+    """The batch, in this process or in several."""
+    from ..batch import matte_batch
+
+    if workers == 1:
+        how = {one.name: getattr(options, one.name) for one in fields(options)}
+        return matte_batch(items, model=args.loaded, device=args.device, overwrite=args.overwrite, journal=journal,
+                           times=times, named=args.model, **how)
+    from ..workers import matte_in_processes
+
+    return matte_in_processes(items, workers=workers, model=args.model, device=args.device, options=options,
+                              overwrite=args.overwrite, journal=journal, ordered=False, times=times)
+
+
 def run(args: argparse.Namespace) -> int:
     """Matte all of it, say what became of it; 0, or 1 when some failed, or 130 when interrupted."""
     from ..api import load_model
-    from ..batch import matte_batch
     from ..journal import Journal, at_work
-    from .options import adjustment, background, max_pixels, quality
+    from ..times import Times, in_words
+    from ..weights.store import files_behind
 
     if args.limit is not None and args.limit < 1:
         raise PromptError(f"--limit was given as {args.limit}; expected a whole number above 0")
     shard = parse_shard(args.shard)
-    ground, change, fine, most = background(args), adjustment(args), quality(args), max_pixels(args)
-    items, folder = chosen(_items(args), shuffle=args.shuffle, shard=shard, limit=args.limit), Path(args.out)
+    options, workers, times = batch_options(args), parse_workers(args.workers), Times()
+    if args.engine == "ray":
+        from .batch_ray import run_on_ray
+
+        return run_on_ray(args, options, None if workers == "auto" else workers, shard)
+    if args.address or args.cpus or args.gpus or args.format == "parquet":
+        raise PromptError("--address, --cpus, --gpus and --format parquet need --engine ray")
+    folder = Path(args.out)
+    items = chosen(items_asked(args, folder, asked_rule(args)), shuffle=args.shuffle, shard=shard, limit=args.limit)
     part = "" if shard == (1, 1) else f"{shard[0]}-of-{shard[1]}"
     summary = folder / (f"summary-{part}.csv" if part else SUMMARY)
-    _check_folder(folder, summary)
-    model = load_model(args.model, device=args.device)
+    check_folder(folder, summary)
+    if workers == 1:
+        args.loaded = load_model(args.model, device=args.device)
+    else:
+        files_behind(args.model)  # each process loads it; this tells now what is not there
     counts: Counter[str] = Counter()
     interrupted = False
     started = time.monotonic()
     with at_work(folder, part), Journal(folder, f"results-{part}" if part else "results") as journal, \
-            _Summary(summary) as table, warnings_heard() as doubts:
-        batch = matte_batch(
-            items, model=model, device=args.device, output=args.output, background=ground, bits=args.bits,
-            strip=args.strip, srgb=args.srgb, quality=fine, adjustment=change, overwrite=args.overwrite,
-            guidance=args.guidance, sides=args.sides, postprocess=args.postprocess, max_pixels=most, journal=journal,
-        )
+            Summary(summary) as table, warnings_heard() as doubts:
+        batch = _begun(args, items, options, workers, journal, times)
 
         def take(outcome: Outcome) -> None:
-            row = _row(args, outcome, doubts)
+            row = row_of(args, outcome, doubts)
             counts[outcome.status] += 1
             table.add(row)
             if args.json:
@@ -200,22 +270,29 @@ def run(args: argparse.Namespace) -> int:
 
         try:
             with noted_interrupt() as check:
-                _follow(args, batch, len(items), take, check)
+                follow(args, batch, len(items), take, check)
         except KeyboardInterrupt:
             interrupted = True
         finally:
             batch.close()
-    said = ", ".join(f"{counts[status]} {status}" for status in ("done", "empty", "skipped", "failed")
-                     if counts[status] or status == "done")
     if not (args.quiet or args.json):
-        print(f"{said} of {len(items)} in {time.monotonic() - started:.0f} s; {shown(summary)} has the details")
+        print(f"{in_numbers(counts)} of {len(items)} in {time.monotonic() - started:.0f} s; {shown(summary)} has the "
+              "details")
+    if args.profile and not args.quiet:
+        print(in_words(times.seconds(), counts["done"] + counts["empty"], time.monotonic() - started), file=sys.stderr)
     if interrupted:
         print("matting-anything: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
     return 1 if counts["failed"] else 0
 
 
-def _check_folder(folder: Path, summary: Path) -> None:
+def in_numbers(counts: Counter[str]) -> str:
+    """How many ended how, in words."""
+    return ", ".join(f"{counts[status]} {status}" for status in ("done", "empty", "skipped", "failed")
+                     if counts[status] or status == "done")
+
+
+def check_folder(folder: Path, summary: Path) -> None:
     """Make the folder of the results, and see that it can be written to, before anything long begins."""
     trial = folder / f".matting-{secrets.token_hex(6)}.tmp"
     try:
@@ -266,13 +343,13 @@ def noted_interrupt() -> Iterator[Callable[[], None]]:
         signal.signal(signal.SIGINT, before or signal.default_int_handler)
 
 
-class _Summary:
+class Summary:
     """The table of what became of each image; it grows as they are done."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def __enter__(self) -> _Summary:
+    def __enter__(self) -> Summary:
         try:
             self._file = open(self._path, "w", encoding="utf-8", errors="backslashreplace", newline="")
         except OSError as error:
@@ -305,7 +382,7 @@ class _Summary:
         note(f"{self._path} cannot be written: {error.strerror or error}")
 
 
-def _follow(args: argparse.Namespace, batch: Iterable[Outcome], count: int, take: Callable[[Outcome], None],
+def follow(args: argparse.Namespace, batch: Iterable[Outcome], count: int | None, take: Callable[[Outcome], None],
             check: Callable[[], None]) -> None:
     """Take the outcomes as they come, with a bar or a line now and then that knows the time left; failures are told at
     once."""
@@ -330,11 +407,14 @@ def _follow(args: argparse.Namespace, batch: Iterable[Outcome], count: int, take
             elif outcome.remark and not args.quiet and outcome.status == "skipped" and outcome.known is not None:
                 note(f"{outcome.item.out}: {outcome.remark}")
             if bar.disable and not args.quiet:
+                if count is None:
+                    tell(f"{index} images, {failed} failed")
+                    continue
                 left = (time.monotonic() - started) / worked * (count - index) if worked else 0
                 tell(f"{index} of {count} images, {failed} failed, about {left / 60:.0f} min left")
 
 
-def _row(args: argparse.Namespace, outcome: Outcome, doubts: list[str]) -> dict[str, Any]:
+def row_of(args: argparse.Namespace, outcome: Outcome, doubts: list[str]) -> dict[str, Any]:
     """One image's line: for the summary, and for --json."""
     from . import told
 

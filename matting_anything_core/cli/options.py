@@ -72,6 +72,22 @@ def quality(args: argparse.Namespace) -> int | None:
     return value
 
 
+def png_level(args: argparse.Namespace) -> int | None:
+    """--png-level, 0 to 9; None when it is not given."""
+    if args.png_level is not None and not 0 <= args.png_level <= 9:
+        raise PromptError(f"--png-level was given as {args.png_level}; expected a whole number from 0 to 9")
+    value: int | None = args.png_level
+    return value
+
+
+def max_side(args: argparse.Namespace) -> int | None:
+    """--max-side, from 16 pixels; None when it is not given."""
+    if args.max_side is not None and args.max_side < 16:
+        raise PromptError(f"--max-side was given as {args.max_side}; expected a whole number of pixels from 16")
+    value: int | None = args.max_side
+    return value
+
+
 def add_output_arguments(group: argparse._ArgumentGroup) -> None:
     """The arguments that say what is written of a matte."""
     group.add_argument("--output", choices=("cutout", "alpha", "foreground", "composite"), default="cutout",

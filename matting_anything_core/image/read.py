@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import stat
 import warnings
@@ -115,12 +116,13 @@ def wanted() -> str:
     return f"expected a picture: {format_names()}"
 
 
-def _most_bytes(max_pixels: int | None) -> int | None:
+def most_bytes(max_pixels: int | None) -> int | None:
+    """The most bytes that a file of so many pixels may have; None for no limit."""
     return None if max_pixels is None else max_pixels * _LARGEST_PIXEL + _LARGEST_REST
 
 
 def _check_size(size: int, name: str, max_pixels: int | None) -> None:
-    most = _most_bytes(max_pixels)
+    most = most_bytes(max_pixels)
     if most is not None and size > most:
         raise ImageError(f"{name} has {in_words(size)}, more than a picture of {max_pixels or 0:,} pixels can have "
                          f"({in_words(most)}); make it smaller, or raise max_pixels if you trust it")
@@ -130,7 +132,7 @@ def _read_object(file: Any, max_pixels: int | None) -> tuple[bytes, str]:
     """The bytes of an opened file, from where it stands, and its name."""
     known = getattr(file, "name", None)
     name = repr(known) if isinstance(known, str) else "the picture in the file object"
-    most = _most_bytes(max_pixels)
+    most = most_bytes(max_pixels)
     try:
         data = file.read() if most is None else file.read(most + 1)
     except MemoryError:
@@ -239,8 +241,9 @@ def _open(data: bytes, name: str) -> PIL.Image.Image:
         f"{name} is damaged, cut off or of a kind that cannot be read ({problem}); {wanted()}") from problem
 
 
-def decode(data: bytes, name: str, max_pixels: int | None) -> Image:
-    """The bytes of a picture file -> Image."""
+def decode(data: bytes, name: str, max_pixels: int | None, least: int | None = None) -> Image:
+    """The bytes of a picture file -> Image. least: a JPEG may be decoded at an eighth to a half of its size, as long as
+    its longer side keeps so many pixels; that costs a fraction of the time."""
     refuse_foreign(data[:4096], name)
     form, found = format_at(data[:512]), None
     if form is not None and form.pillow == "PNG":
@@ -264,7 +267,7 @@ def decode(data: bytes, name: str, max_pixels: int | None) -> Image:
     if _DNG_VERSION in getattr(image, "tag_v2", ()) or data[8:10] == b"CR":
         raise ImageError(f"{name} is a camera raw file; develop it to a TIFF, PNG or JPEG first")
     check_pixel_count(*image.size, max_pixels, name)
-    image = _loaded(image, data, name, form)
+    image = _loaded(image, data, name, form, least)
     found = data if image.format == "TIFF" else None
     return decode_pillow(image, name, max_pixels, block=found)
 
@@ -291,8 +294,25 @@ def _warn_of_end(name: str) -> None:
     warnings.warn(f"the end of {name} is missing; its last pixels may be wrong", UserWarning, stacklevel=3)
 
 
-def _loaded(image: PIL.Image.Image, data: bytes, name: str, form: Format | None) -> PIL.Image.Image:
+def _smaller(image: PIL.Image.Image, least: int | None) -> None:
+    """Let a JPEG's decoder give fewer pixels, but no fewer than `least` on the longer side."""
+    if least is not None and image.format == "JPEG":
+        share = least / max(image.size)
+        image.draft(None, (math.ceil(image.width * share), math.ceil(image.height * share)))
+
+
+def upright_size(data: bytes, name: str, max_pixels: int | None) -> tuple[int, int]:
+    """Width and height of a JPEG as it is seen, from its header."""
+    with memory_for(f"reading {name}", 0):
+        image = _opened(data, name, format_at(data[:512]), max_pixels)
+    width, height = image.size
+    return (height, width) if image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8) else (width, height)
+
+
+def _loaded(image: PIL.Image.Image, data: bytes, name: str, form: Format | None, least: int | None = None
+            ) -> PIL.Image.Image:
     """The picture with its pixels; where only the end of the file is missing, with a warning."""
+    _smaller(image, least)
     size = image.size
     with memory_for(f"{name} ({size[0]} x {size[1]})", 3 * size[0] * size[1]):
         try:
@@ -303,6 +323,7 @@ def _loaded(image: PIL.Image.Image, data: bytes, name: str, form: Format | None)
             for whole in () if form is None else mended(data, form.pillow):
                 try:
                     again = _open(whole, name)
+                    _smaller(again, least)
                     if again.size != size:
                         break
                     again.load()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import secrets
 import stat
@@ -26,7 +27,7 @@ Pixels: TypeAlias = "Image | Array | PIL.Image.Image | torch.Tensor"
 
 def encode_image(
     picture: Pixels, form: Format = "png", *, bits: int | None = None, quality: int | None = None,
-    metadata: Metadata | None = None,
+    png_level: int | None = None, metadata: Metadata | None = None,
 ) -> bytes:
     """The bytes of a picture file.
 
@@ -41,6 +42,8 @@ def encode_image(
         8 or 16, rounded to the nearest value. Unless given 8; of an Image as many as it has and the format holds.
     quality
         1..100 for JPEG (95 unless given) and WebP (lossless unless given); nothing else has one.
+    png_level
+        0..9, how hard a PNG is compressed: from none at all to small and slow; 4 unless given.
     metadata
         What is written besides pixels, instead of what an Image has.
 
@@ -60,7 +63,8 @@ def encode_image(
     if bits is None:
         bits = 8 * pixels.itemsize if isinstance(picture, Image) and form in ("png", "tiff") else 8
     with memory_for(f"writing a picture of {pixels.shape[1]} x {pixels.shape[0]} pixels", pixels.nbytes):
-        return encode_pixels(pixels, form, bits=bits, quality=quality, profile=profile, metadata=metadata)
+        return encode_pixels(pixels, form, bits=bits, quality=quality, png_level=png_level, profile=profile,
+                             metadata=metadata)
 
 
 def _parts(picture: Any) -> tuple[Array, bytes | None, Metadata]:
@@ -83,7 +87,7 @@ def _parts(picture: Any) -> tuple[Array, bytes | None, Metadata]:
 
 def write_image(
     target: Target, picture: Pixels, *, bits: int | None = None, quality: int | None = None,
-    form: Format | None = None, metadata: Metadata | None = None,
+    png_level: int | None = None, form: Format | None = None, metadata: Metadata | None = None,
 ) -> None:
     """Write a picture file; the suffix says the format (.png .tif .tiff .webp .jpg .jpeg). See `encode_image`.
 
@@ -110,7 +114,7 @@ def write_image(
     write = getattr(target, "write", None)
     if write is not None:
         form = form or _form_of(target, alpha)
-        data = encode_image(picture, form, bits=bits, quality=quality, metadata=metadata)
+        data = encode_image(picture, form, bits=bits, quality=quality, png_level=png_level, metadata=metadata)
         try:
             write(data)
         except (OSError, ValueError, TypeError) as error:
@@ -120,7 +124,7 @@ def write_image(
     path = path_of(target)
     form = form or output_format(path, bits=bits or 8, alpha=alpha)
     check_writable(path)
-    write_bytes(path, encode_image(picture, form, bits=bits, quality=quality, metadata=metadata))
+    write_bytes(path, encode_image(picture, form, bits=bits, quality=quality, png_level=png_level, metadata=metadata))
 
 
 def _form_of(target: Any, alpha: bool) -> Format:
@@ -155,10 +159,17 @@ def check_writable(path: str | os.PathLike[str]) -> None:
             raise ImageError(f"{name} cannot be written: there is no folder {folder!r}; make it first") from None
 
 
+@functools.lru_cache(maxsize=1)
+def temporary_names() -> str:
+    """What the names of all temporary files of this process begin with, and of none that another process writes (but
+    for those it forks): whoever ends this process can clean up behind it."""
+    return f".matting-{secrets.token_hex(6)}-"
+
+
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     """Write `data` to a temporary name beside `path` and rename it. Raises ImageError; then nothing has changed."""
     target = os.path.realpath(path)  # a link stays a link: what it points to is replaced
-    temporary = os.path.join(os.path.dirname(target), f".matting-{secrets.token_hex(6)}.tmp")
+    temporary = os.path.join(os.path.dirname(target), f"{temporary_names()}{secrets.token_hex(4)}.tmp")
     try:
         try:
             with open(temporary, "xb") as file:

@@ -123,8 +123,9 @@ def _check_torch_zip(path: Path) -> None:
                            "unpack it first")
 
 
-def read_file(path: str | os.PathLike[str]) -> RawFile:
-    """Read tensors by name and metadata from a .safetensors or .pth/.pt file, on the CPU; large ones are mapped.
+def read_file(path: str | os.PathLike[str], *, mapped: bool = False) -> RawFile:
+    """Read tensors by name and metadata from a .safetensors or .pth/.pt file, on the CPU; large ones are mapped, and
+    with `mapped` all (processes then share them).
 
     A checkpoint's `state_dict` is taken out of what lies around it (optimiser state, step counters). Names are left
     as they are.
@@ -142,20 +143,20 @@ def read_file(path: str | os.PathLike[str]) -> RawFile:
     with memory_errors(f"opening {path} ({in_words(size)})", least=size,
                        advice="close other programs, or use a smaller model (lite, vit_b)"):
         if kind == "safetensors":
-            tensors, metadata = _read_safetensors(path, size)
+            tensors, metadata = _read_safetensors(path, mapped or size > WHOLE)
         else:
-            tensors, metadata = _read_torch(path, kind, size), {}
+            tensors, metadata = _read_torch(path, kind, mapped or size > WHOLE), {}
     if not tensors:
         raise WeightsError(f"{path} holds no tensors; {_AGAIN}")
     return RawFile(path, {name: _plain(path, name, tensor) for name, tensor in tensors.items()}, metadata)
 
 
-def _read_safetensors(path: Path, size: int) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _read_safetensors(path: Path, mapped: bool) -> tuple[dict[str, Tensor], dict[str, str]]:
     import safetensors
     import safetensors.torch
 
     try:
-        if size > WHOLE:
+        if mapped:
             with safetensors.safe_open(str(path), framework="pt", device="cpu") as file:
                 metadata = dict(file.metadata() or {})
                 return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 - no mapping
@@ -171,14 +172,14 @@ def _read_safetensors(path: Path, size: int) -> tuple[dict[str, Tensor], dict[st
                            f"{_AGAIN}") from error
 
 
-def _read_torch(path: Path, kind: Kind, size: int) -> dict[str, Tensor]:
+def _read_torch(path: Path, kind: Kind, mapped: bool) -> dict[str, Tensor]:
     import torch
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's hints on other ways of loading say nothing about this file
             loaded: object = torch.load(str(path), map_location="cpu", weights_only=True,
-                                        mmap=kind == "torch zip" and size > WHOLE)
+                                        mmap=kind == "torch zip" and mapped)
     except Exception as error:  # a hostile pickle can raise anything; all of it means the same to the caller
         if is_out_of_memory(error):
             raise

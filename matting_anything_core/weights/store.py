@@ -107,18 +107,19 @@ def open_checkpoint(
     sam: Source | None = None,
     m2m: Source | None = None,
     folders: Sequence[Source] = (),
+    mapped: bool = False,
 ) -> Checkpoint:
     """Open a model: its tensors, recognised and checked; nothing is downloaded.
 
     name_or_path: lite, vit_b, vit_l, vit_h, the name of a file in the weights folder, or the path of a
     .safetensors/.pth file. sam, m2m: a name or path whose SAM or Mask-to-Matte is taken instead; with both,
-    name_or_path may be None. folders: further folders to look for names in.
+    name_or_path may be None. folders: further folders to look for names in. mapped: map all files, not large ones only.
     Raises WeightsError: not installed, not a file of weights, damaged, of another network, or parts that do not
     belong together. Raises DeviceError when memory does not suffice for it.
     """
     opened: dict[Path, Parts] = {}
-    sam_part = _part("sam", name_or_path if sam is None else sam, folders, opened)
-    m2m_part = _part("m2m", name_or_path if m2m is None else m2m, folders, opened)
+    sam_part = _part("sam", name_or_path if sam is None else sam, folders, opened, mapped)
+    m2m_part = _part("m2m", name_or_path if m2m is None else m2m, folders, opened, mapped)
     check_pair(sam_part, m2m_part)
     assert sam_part.architecture is not None
     assert sam_part.square is not None
@@ -152,7 +153,7 @@ def open_sam(name_or_path: Source, *, folders: Sequence[Source] = ()) -> Parts:
 
 
 def _part(which: Literal["sam", "m2m"], source: Source | None, folders: Sequence[Source],
-          opened: dict[Path, Parts]) -> Parts:
+          opened: dict[Path, Parts], mapped: bool = False) -> Parts:
     """The file, of those behind `source`, that holds the wanted part; files are opened once."""
     if source is None:
         raise WeightsError(f"no weights were named for {which}; give a model's name or path, or both sam= and m2m=")
@@ -162,7 +163,7 @@ def _part(which: Literal["sam", "m2m"], source: Source | None, folders: Sequence
         paths = [path for file, path in zip(files, paths, strict=True) if file.role == which]
     for path in paths:
         if path not in opened:
-            opened[path] = recognise(read_file(path))
+            opened[path] = recognise(read_file(path, mapped=mapped))
         if opened[path].sam if which == "sam" else opened[path].m2m:
             return opened[path]
     if which == "sam":
