@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import os
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import comfy.model_management as mm
@@ -20,22 +20,24 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
-from matting_anything_core import Embedding, Image, MattingAnything, WeightsError, load_model
+from matting_anything_core import Embedding, Image, MatteOptions, MattingAnything, Prompt, WeightsError, load_model
 from matting_anything_core.grounding import Grounding, load_grounding
-from matting_anything_core.types import ProgressCallback
-from matting_anything_core.weights import store
+from matting_anything_core.networks.backbones import BACKBONES
+from matting_anything_core.types import FIELDS, ProgressCallback
+from matting_anything_core.weights import catalogue, store
 
+from .results import Result
 from .schema import MattingModelType, schema, setting
 
 FOLDER = "matting_anything"
 FOLDERS = (FOLDER, "sams", "grounding-dino")
 """Keys of ComfyUI's model folders in which weights are looked for: this pack's own, and those of other packs."""
-NAMES = ("lite", "vit_b", "vit_l", "vit_h")
+NAMES = tuple(catalogue.MODELS)
 AUTO = "auto"
 EMBEDDING_BYTES = 512 << 20
 """Memory for embeddings of the last pictures, on the CPU; about 25 pictures of a megapixel."""
-WORKING_BYTES = {"lite": 512 << 20, "vit_b": 2 << 30, "vit_l": 3 << 30, "vit_h": 4 << 30}
-"""What ComfyUI is asked to keep free beside the weights, on the safe side."""
+RESULT_BYTES = 512 << 20
+"""Memory for the last mattes and their clean colours; about 25 pictures of a megapixel."""
 DETECTOR_BYTES = 3 << 30
 
 
@@ -91,9 +93,10 @@ class MattingModel:
     def __init__(self, model: MattingAnything, device: torch.device) -> None:
         """model: on the CPU. device: where it is to compute."""
         self._model = model
-        self._managed = _Managed(model.sam, device, WORKING_BYTES.get(model.name, max(WORKING_BYTES.values())))
+        self._managed = _Managed(model.sam, device, working_bytes(model.name))
         self._detector: tuple[Grounding, _Managed] | None = None
         self._embeddings: OrderedDict[bytes, Embedding] = OrderedDict()
+        self._results: OrderedDict[bytes, list[Result]] = OrderedDict()
 
     @contextlib.contextmanager
     def ready(self) -> Iterator[MattingAnything]:
@@ -121,11 +124,49 @@ class MattingModel:
             self._embeddings.move_to_end(key)
             progress("encode", 1.0)
             return self._embeddings[key].to(model.device)
-        embedding = model.embed(picture, progress=progress)
+        return model.embed(picture, progress=progress)
+
+    def keep(self, embedding: Embedding) -> None:
+        """Keep an embedding as it is now, with the crops that prompts asked for, off the device."""
+        key = _digest(embedding.image)
         self._embeddings[key] = embedding.to("cpu")
+        self._embeddings.move_to_end(key)
         while sum(kept.nbytes for kept in self._embeddings.values()) > EMBEDDING_BYTES:
             self._embeddings.popitem(last=False)
-        return embedding
+
+    def results(self, key: bytes) -> list[Result] | None:
+        """The mattes of an earlier run (see `result_key`), None when they are not kept."""
+        found = self._results.get(key)
+        if found is not None:
+            self._results.move_to_end(key)
+        return found
+
+    def keep_results(self, key: bytes, results: list[Result]) -> None:
+        """Keep mattes, so that other wires or an undone prompt cost nothing; the oldest ones go when room ends."""
+        self._results[key] = results
+        while sum(one.nbytes for kept in self._results.values() for one in kept) > RESULT_BYTES:
+            self._results.popitem(last=False)
+
+
+def working_bytes(name: str) -> int:
+    """Memory that a model of this backbone needs beside its weights, which ComfyUI is asked to keep free."""
+    if name in BACKBONES:
+        return BACKBONES[name].working_bytes
+    return max(backbone.working_bytes for backbone in BACKBONES.values())
+
+
+def result_key(picture: Image, prompts: Sequence[Prompt], options: MatteOptions, together: bool) -> bytes:
+    """What a picture's mattes depend on, beside the model."""
+    digest = hashlib.blake2b(_digest(picture), digest_size=32)
+    digest.update(repr((options, together)).encode())
+    for prompt in prompts:
+        for name in FIELDS:
+            value = prompt.former if name == "previous" else getattr(prompt, name)
+            if hasattr(value, "tobytes"):
+                digest.update(f"{name} {value.shape} {value.dtype}".encode() + value.tobytes())
+            else:
+                digest.update(f"{name} {value!r}".encode())
+    return digest.digest()
 
 
 def _digest(picture: Image) -> bytes:
