@@ -28,6 +28,7 @@ from matting_anything_core.weights import catalogue, store
 
 from .results import Result
 from .schema import MattingModelType, schema, setting
+from .weights import missing, remedy
 
 FOLDER = "matting_anything"
 FOLDERS = (FOLDER, "sams", "grounding-dino")
@@ -38,6 +39,7 @@ EMBEDDING_BYTES = 512 << 20
 """Memory for embeddings of the last pictures, on the CPU; about 25 pictures of a megapixel."""
 RESULT_BYTES = 512 << 20
 """Memory for the last mattes and their clean colours; about 25 pictures of a megapixel."""
+DETECTOR = "grounding-dino-tiny"
 DETECTOR_BYTES = 3 << 30
 
 
@@ -111,7 +113,10 @@ class MattingModel:
         Raises WeightsError, with the command, when it is not installed.
         """
         if self._detector is None:
-            read = load_grounding(device="cpu", folders=weight_folders())
+            try:
+                read = load_grounding(device="cpu", folders=weight_folders())
+            except WeightsError as error:
+                raise WeightsError(remedy(DETECTOR, error)) from None
             self._detector = read, _Managed(read.network.module, self._managed.device, DETECTOR_BYTES)
         grounding, managed = self._detector
         with managed.loaded():
@@ -182,16 +187,19 @@ class LoadMattingModel(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         own = [name for name in weight_files(FOLDER) if name.endswith(".safetensors")]
+        absent = [name for name in missing(NAMES) if not _found(name)]
         return schema(
             node_id="MattingAnythingLoadModel",
             display_name="Load Matting Model",
-            description="The model that mattes: lite comes with the pack; ViT-B, ViT-L and ViT-H are Segment Anything "
-                        "with the paper's Mask-to-Matte, from models/sams and models/matting_anything.",
-            search_aliases=["matting anything", "segment anything", "sam loader", "background removal"],
+            description="The model that mattes: lite comes with the pack; others are read from models/sams and "
+                        "models/matting_anything, or from where Get Weights puts them.",
+            search_aliases=["matting anything", "segment anything", "sam loader", "background removal", "rembg",
+                            "remove background"],
             inputs=[
                 io.Combo.Input("model", options=[*NAMES, *own], default=NAMES[0], tooltip=(
-                    "lite is bundled. vit_b, vit_l and vit_h need sam_vit_….pth (models/sams) and its Mask-to-Matte "
-                    "(models/matting_anything), or: matting-anything weights fetch vit_b")),
+                    f"{NAMES[0]} is bundled; others need their files (models/sams and models/matting_anything), or Get "
+                    "Weights"),
+                    extra_dict={"matting_anything_missing": absent}),
                 setting(io.Combo, "device", options=[AUTO, "cpu"], default=AUTO, optional=True,
                         tooltip="auto: where ComfyUI computes"),
                 setting(io.Combo, "sam", options=[AUTO, *weight_files("sams")], default=AUTO, optional=True,
@@ -207,8 +215,11 @@ class LoadMattingModel(io.ComfyNode):
         cls, model: str, device: str = AUTO, sam: str = AUTO, mask_to_matte: str = AUTO
     ) -> io.NodeOutput:
         source = model if model in NAMES else folder_paths.get_full_path_or_raise(FOLDER, model)
-        network = load_model(source, device="cpu", sam=weight_path("sams", sam),
-                             m2m=weight_path(FOLDER, mask_to_matte), folders=weight_folders())
+        try:
+            network = load_model(source, device="cpu", sam=weight_path("sams", sam),
+                                 m2m=weight_path(FOLDER, mask_to_matte), folders=weight_folders())
+        except WeightsError as error:
+            raise WeightsError(remedy(model, error) if missing([model]) and not _found(model) else str(error)) from None
         chosen = torch.device("cpu") if device == "cpu" else mm.get_torch_device()
         return io.NodeOutput(MattingModel(network, chosen))
 
@@ -219,6 +230,14 @@ class LoadMattingModel(io.ComfyNode):
         """Load again when one of the files was exchanged."""
         return [(str(path), status.st_mtime_ns, status.st_size)
                 for path, status in _statuses(model, weight_path("sams", sam), weight_path(FOLDER, mask_to_matte))]
+
+
+def _found(name: str) -> bool:
+    """Whether the files of a model are there, in the weights folder or in ComfyUI's."""
+    try:
+        return bool(store.find(name, weight_folders()))
+    except WeightsError:
+        return False
 
 
 def _statuses(model: str, *chosen: str | None) -> Iterator[tuple[Path, os.stat_result]]:

@@ -77,3 +77,13 @@ def stacked(planes: Sequence[Array]) -> torch.Tensor:
         place.copy_(torch.from_numpy(np.array(plane, dtype=np.float32)))
     kind = getattr(mm, "intermediate_dtype", lambda: torch.float32)()
     return result.to(mm.intermediate_device(), kind)
+
+
+def grown(mask: torch.Tensor, pixels: int) -> torch.Tensor:
+    """A mask H×W grown by a square of `pixels` on every side: the largest value around."""
+    if pixels <= 0:
+        return mask
+    wide = 2 * pixels + 1
+    plane = mask[None, None].float()
+    plane = torch.nn.functional.max_pool2d(plane, (1, wide), stride=1, padding=(0, pixels))
+    return torch.nn.functional.max_pool2d(plane, (wide, 1), stride=1, padding=(pixels, 0))[0, 0]

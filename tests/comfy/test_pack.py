@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import sys
 from pathlib import Path
 
+import help_pages
 import pytest
 
 PACK = Path(__file__).resolve().parents[2] / "comfy_nodes"
 ALLOWED = {"comfy", "comfy_api", "folder_paths", "server", "torch", "numpy", "matting_anything_core"}
-NODES = [f"MattingAnything{name}" for name in ("Apply", "LoadModel", "Matte", "PromptEditor", "Refine", "Trimap")]
-LANGUAGES = ("en", "fr", "de")
+NODES = [f"MattingAnything{name}" for name in
+         ("Apply", "GetWeights", "LoadModel", "Matte", "PromptEditor", "Refine", "Trimap")]
+LANGUAGES = ("en", "es", "fr", "ja", "ko", "ru", "zh")
+RECORDED = PACK.parent / "tests" / "e2e" / "comfyui_frontend" / "data" / "object_info.json"
 
 
 @pytest.mark.parametrize("path", sorted(PACK.glob("*.py")), ids=lambda path: path.name)
@@ -27,17 +31,28 @@ def test_nothing_else_is_imported(path: Path) -> None:
 
 def test_every_node_is_explained_in_every_language() -> None:
     source = "".join(path.read_text() for path in PACK.glob("*.py"))
-    texts = {name: json.loads((PACK / "locales" / name / "nodeDefs.json").read_text()) for name in LANGUAGES}
+    assert help_pages.languages() == list(LANGUAGES)
+    texts = {name: help_pages.texts(name, "nodeDefs") for name in LANGUAGES}
+    known = json.loads(RECORDED.read_text())
     for node in NODES:
         assert f'node_id="{node}"' in source
+        inputs = {**known[node]["input"].get("required", {}), **known[node]["input"].get("optional", {})}
         for language in LANGUAGES:
-            page = PACK / "web" / "docs" / node / f"{language}.md"
-            assert "picture.webp" in page.read_text()
-            own, english = texts[language][node], texts["en"][node]
-            assert own["inputs"].keys() == english["inputs"].keys()
-            assert own["outputs"].keys() == english["outputs"].keys()
-        assert (PACK / "web" / "docs" / node / "picture.webp").is_file()
+            own = texts[language][node]
+            assert list(own["inputs"]) == list(inputs), (language, node)
+            assert list(own["outputs"]) == [str(place) for place in range(len(known[node]["output"]))]
+            assert all(part["name"] and part["tooltip"] for part in (*own["inputs"].values(), *own["outputs"].values()))
     assert all(set(each) == set(NODES) for each in texts.values())
+
+
+def test_the_help_pages_are_what_the_texts_make_of_them() -> None:
+    """And their pictures are where ComfyUI looks for them: from the folder above the node's on."""
+    pages = help_pages.pages()
+    assert set(pages) == set((PACK / "web" / "docs").glob("*/*.md"))
+    for path, text in pages.items():
+        assert path.read_text("utf-8") == text, f"python -m tests.comfy.help_pages writes {path} anew"
+        for picture in re.findall(r"!\[[^]]*\]\(([^)]+)\)", text):
+            assert (PACK / "web" / "docs" / picture).is_file()
 
 
 @pytest.mark.parametrize("path", sorted(PACK.glob("example_workflows/*.json")), ids=lambda path: path.stem)
