@@ -8,6 +8,7 @@ import re
 import sys
 from pathlib import Path
 
+import example_graphs
 import help_pages
 import pytest
 
@@ -53,6 +54,22 @@ def test_the_help_pages_are_what_the_texts_make_of_them() -> None:
         assert path.read_text("utf-8") == text, f"python -m tests.comfy.help_pages writes {path} anew"
         for picture in re.findall(r"!\[[^]]*\]\(([^)]+)\)", text):
             assert (PACK / "web" / "docs" / picture).is_file()
+
+
+def test_the_examples_and_the_blueprint_are_what_their_script_makes() -> None:
+    files = example_graphs.files()
+    assert set(files) == {*PACK.glob("example_workflows/*.json"), *PACK.glob("subgraphs/*.json")}
+    for path, text in files.items():
+        assert path.read_text("utf-8") == text, "python -m tests.comfy.example_graphs writes them anew"
+
+
+def test_words_name_the_weights_that_they_need() -> None:
+    """ComfyUI offers them when a template is opened and they are not there."""
+    words = json.loads((PACK / "example_workflows" / "Cut out by words.json").read_text())
+    [model] = words["models"]
+    assert model["directory"] == "grounding-dino"
+    assert model["url"].startswith("https://")
+    assert len(model["hash"]) == 64
 
 
 @pytest.mark.parametrize("path", sorted(PACK.glob("example_workflows/*.json")), ids=lambda path: path.stem)
