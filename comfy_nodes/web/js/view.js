@@ -25,20 +25,20 @@ export function drawScene(ctx, { w, h, image, veil, width, height, window, state
   ctx.drawImage(image, window.x, window.y, width * window.scale, height * window.scale);
   if (veil) ctx.drawImage(veil, window.x, window.y, width * window.scale, height * window.scale);
   const order = state.prompt.objects.map((_, index) => index).sort((a, b) => (a === state.active) - (b === state.active));
-  for (const index of order) drawObject(ctx, window, state, index);
+  for (const index of order) drawObject(ctx, window, state, index, Boolean(veil));
   if (draft) drawDraft(ctx, window, draft);
   if (line) drawStroke(ctx, window, line, true);
   if (brush) drawBrush(ctx, window, brush);
   if (cross) drawCross(ctx, toScreen(window, cross));
 }
 
-function drawObject(ctx, window, { prompt, active, selected }, index) {
+function drawObject(ctx, window, { prompt, active, selected }, index, veiled) {
   const { box, points, strokes } = prompt.objects[index];
   const isActive = index === active;
   const isSelected = (part, at) => selected?.object === index && selected.part === part && selected.index === at;
   ctx.globalAlpha = isActive ? 1 : 0.75;
   strokes.forEach((stroke, at) => drawStroke(ctx, window, stroke, isSelected("stroke", at)));
-  if (box) drawBox(ctx, window, box, colourOf(index), isActive, isSelected("box"));
+  if (box) drawBox(ctx, window, box, colourOf(index), isActive, isSelected("box"), isActive && !veiled);
   points.forEach(([x, y, label], at) => {
     drawPoint(ctx, toScreen(window, [x + 0.5, y + 0.5]), label, colourOf(index), isActive, isSelected("point", at));
   });
@@ -48,10 +48,10 @@ function drawObject(ctx, window, { prompt, active, selected }, index) {
   ctx.globalAlpha = 1;
 }
 
-function drawBox(ctx, window, box, colour, isActive, isSelected) {
+function drawBox(ctx, window, box, colour, isActive, isSelected, isFilled) {
   const [x0, y0] = toScreen(window, box);
   const [x1, y1] = toScreen(window, [box[2], box[3]]);
-  if (isActive) {
+  if (isFilled) {
     ctx.fillStyle = `${colour}1f`;
     ctx.fillRect(x0, y0, x1 - x0, y1 - y0);
   }
