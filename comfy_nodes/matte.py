@@ -14,6 +14,7 @@ from comfy_api.latest import io
 from matting_anything_core import Image, MatteOptions, Prompt, PromptError
 from matting_anything_core import Matte as MatteResult
 from matting_anything_core.grounding import BOX_THRESHOLD, TEXT_THRESHOLD, Grounded
+from matting_anything_core.types import FIELDS
 
 from . import wiring
 from .model import MattingModel
@@ -50,7 +51,7 @@ class Matte(io.ComfyNode):
             node_id="MattingAnythingMatte",
             display_name="Matte (box / points / mask / text)",
             description="Cuts objects out with a soft alpha matte. Say which ones by any mixture of the Prompt Editor, "
-                        "boxes, points, a mask and words.",
+                        "boxes, points, strokes, masks, a trimap and words.",
             search_aliases=["matting", "alpha matte", "remove background", "background removal", "rembg", "segment",
                             "cutout", "cut out", "hair mask", "foreground", "green screen", "trimap", "vitmatte"],
             inputs=[
@@ -115,16 +116,17 @@ class Matte(io.ComfyNode):
         how = How(MatteOptions.of(None, options), objects == MERGED,  # type: ignore[arg-type]
                   wiring.taken(cls.hidden.prompt, cls.hidden.unique_id, COLOURED))
         pictures = images_of(image)
-        connected = (prompt, boxes, mask, positive_coords, negative_coords, keep, drop, trimap, previous)
-        if not text.strip() and all(item is None for item in connected):
-            raise PromptError("connect the Prompt Editor, boxes, points or a mask, or write into text what it is: "
-                              "nothing says what to matte")
+        connected = (boxes, mask, positive_coords, negative_coords, keep, drop, trimap, previous)
+        unsaid = not text.strip() and all(item is None for item in connected) and \
+            not read_editor(prompt, pictures[0].width, pictures[0].height)
         if box_format == "auto":
             box_format = _said_format(wiring.source_of(cls.hidden.prompt, cls.hidden.unique_id, "boxes"))
         given, notes = _given(
             pictures, Texts(text, prompt, positive_coords, negative_coords), boxes, box_format,
             Planes(mask, keep, drop, trimap, previous))
         prompts = [prompts_of(one, "shape" if mask_use == "shape" else "box") for one in given]
+        if unsaid:
+            prompts = [[_subject()] for _ in pictures]
         with warnings.catch_warnings(record=True) as heard:
             warnings.simplefilter("always", UserWarning)
             grounded, missed = ground_all(model, pictures, prompts, Finding(all_matches, box_threshold, text_threshold))
@@ -132,6 +134,14 @@ class Matte(io.ComfyNode):
         said = [str(one.message) for one in heard if issubclass(one.category, UserWarning)]
         shown = finished(cls, pictures, results, [*missed, *notes, *said], refuse=on_nothing == "error")
         return io.NodeOutput(*outputs(pictures, results, grounded, how.colours), ui=shown)
+
+
+def _subject() -> Prompt:
+    """The prompt of who says nothing: the one clear subject."""
+    if "subject" not in FIELDS:
+        raise PromptError("connect the Prompt Editor, boxes, points or a mask, or write into text what it is: nothing "
+                          "says what to matte")
+    return Prompt(subject=True)
 
 
 class Texts(NamedTuple):

@@ -124,13 +124,13 @@ def cut_out(name: str, size: tuple[int, int], prefix: str, text: str, *objects: 
 
 def examples() -> dict[str, dict[str, Any]]:
     """Every example by its name, which is its title in ComfyUI's templates."""
-    face = {"points": [[220, 130, 1], [200, 330, 1], [200, 430, 1], [100, 460, 1], [470, 200, 0]]}
+    clicked = {"box": [4, 4, 404, 512], "points": [[220, 130, 1], [200, 330, 1], [470, 200, 0]]}
     woman = {"box": [70, 5, 360, 512]}
     found = {
         "Cut out with clicks": cut_out(
             "astronaut", (512, 512), "clicks",
-            "Click what belongs to the object; Shift or right click what does not. The play button in the editor shows "
-            "the matte at once.", face),
+            "Drag a box, and click what belongs to the object; Shift or right click what does not. The play button in the editor shows "
+            "the matte at once.", clicked),
         "Cut out with a box": cut_out(
             "cat", (451, 300), "box", "Drag a box around the object. Another box is another object.",
             {"box": [0, 8, 400, 300]}),
@@ -139,12 +139,12 @@ def examples() -> dict[str, dict[str, Any]]:
             note("The first Matte comes from a box. What is wrong in it is painted or clicked in the second editor, "
                  "and the second Matte goes on from there (`previous`): the rest stays as it is.",
                  (0, 620), (280, 190)),
-            Node("MattingAnythingPromptEditor", (340, 0), (460, 540), drawn((600, 400), {"box": [90, 40, 540, 370]}),
+            Node("MattingAnythingPromptEditor", (340, 0), (460, 540), drawn((600, 400), {"box": [170, 20, 450, 310]}),
                  {"image": (1, "IMAGE")}, title="1. A box"),
             Node("MattingAnythingMatte", (860, 0), (340, 640), {},
                  {"model": (2, "model"), "image": (4, "image"), "prompt": (4, "prompt")}),
             Node("MattingAnythingPromptEditor", (1260, 0), (460, 540), drawn((600, 400), {"strokes": [
-                {"points": [[180, 300], [260, 345], [400, 330]], "width": 16, "label": 0}]}),
+                {"points": [[348, 262], [375, 300]], "width": 22, "label": 0}]}),
                 {"image": (4, "image")}, title="2. Strokes"),
             Node("MattingAnythingMatte", (1780, 0), (340, 640), {},
                  {"model": (2, "model"), "image": (6, "image"), "prompt": (6, "prompt"), "previous": (5, "mask")}),
