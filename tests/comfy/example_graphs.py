@@ -129,8 +129,8 @@ def examples() -> dict[str, dict[str, Any]]:
     found = {
         "Cut out with clicks": cut_out(
             "astronaut", (512, 512), "clicks",
-            "Drag a box, and click what belongs to the object; Shift or right click what does not. The play button in the editor shows "
-            "the matte at once.", clicked),
+            "Drag a box, and click what belongs to the object; Shift or right click what does not. The play button in "
+            "the editor shows the matte at once.", clicked),
         "Cut out with a box": cut_out(
             "cat", (451, 300), "box", "Drag a box around the object. Another box is another object.",
             {"box": [0, 8, 400, 300]}),

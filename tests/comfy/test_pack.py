@@ -56,6 +56,13 @@ def test_the_help_pages_are_what_the_texts_make_of_them() -> None:
             assert (PACK / "web" / "docs" / picture).is_file()
 
 
+@pytest.mark.parametrize("word", ["rembg", "foreground", "green screen", "trimap", "bokeh", "vitmatte",
+                                  "background removal", "lasso", "segment anything"])
+def test_the_search_finds_what_people_call_it(word: str) -> None:
+    known = json.loads(RECORDED.read_text())
+    assert any(word in known[node]["search_aliases"] for node in NODES)
+
+
 def test_the_examples_and_the_blueprint_are_what_their_script_makes() -> None:
     files = example_graphs.files()
     assert set(files) == {*PACK.glob("example_workflows/*.json"), *PACK.glob("subgraphs/*.json")}

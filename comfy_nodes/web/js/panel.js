@@ -57,7 +57,7 @@ export function buildPanel(words) {
   const place = element("div", { className: "mae-place", ariaHidden: "true" });
   const foot = element("div", { className: "mae-foot" }, [status, place]);
   const slider = element("input", { className: "mae-range", type: "range", min: 0, step: 1, ariaLabel: words.frame });
-  const number = element("output", { className: "mae-place" });
+  const number = element("output", { className: "mae-number" });
   const row = element("div", { className: "mae-foot", hidden: true }, [slider, number]);
   const frames = { row, slider, number };
   const root = element("div", { className: "mae" }, [bar, stage, row, foot, keys]);
