@@ -116,7 +116,7 @@ def cut_out(name: str, size: tuple[int, int], prefix: str, text: str, *objects: 
     return graph([
         picture(name, (0, 0)), loader((0, 400)), note(text, (0, 620)),
         Node("MattingAnythingPromptEditor", (340, 0), (460, 620), drawn(size, *objects), {"image": (1, "IMAGE")}),
-        Node("MattingAnythingMatte", (860, 0), (340, 640), {},
+        Node("MattingAnythingMatte", (860, 0), (340, 800), {},
              {"model": (2, "model"), "image": (4, "image"), "prompt": (4, "prompt")}),
         save(prefix, (1260, 0), (5, "cutout")),
     ])
@@ -141,12 +141,12 @@ def examples() -> dict[str, dict[str, Any]]:
                  (0, 620), (280, 190)),
             Node("MattingAnythingPromptEditor", (340, 0), (460, 540), drawn((600, 400), {"box": [170, 20, 450, 310]}),
                  {"image": (1, "IMAGE")}, title="1. A box"),
-            Node("MattingAnythingMatte", (860, 0), (340, 640), {},
+            Node("MattingAnythingMatte", (860, 0), (340, 800), {},
                  {"model": (2, "model"), "image": (4, "image"), "prompt": (4, "prompt")}),
             Node("MattingAnythingPromptEditor", (1260, 0), (460, 540), drawn((600, 400), {"strokes": [
                 {"points": [[348, 262], [375, 300]], "width": 22, "label": 0}]}),
                 {"image": (4, "image")}, title="2. Strokes"),
-            Node("MattingAnythingMatte", (1780, 0), (340, 640), {},
+            Node("MattingAnythingMatte", (1780, 0), (340, 800), {},
                  {"model": (2, "model"), "image": (6, "image"), "prompt": (6, "prompt"), "previous": (5, "mask")}),
             save("corrected", (2180, 0), (7, "cutout")),
         ]),
@@ -156,7 +156,7 @@ def examples() -> dict[str, dict[str, Any]]:
                  title="Run this once"),
             note("Words need Grounding DINO (690 MB, Apache-2.0). Enable *Get Weights* once to get it, or put the same "
                  "files into models/grounding-dino/grounding-dino-tiny.", (0, 830)),
-            Node("MattingAnythingMatte", (380, 0), (340, 640), {"text": "the astronaut"},
+            Node("MattingAnythingMatte", (380, 0), (340, 800), {"text": "the astronaut"},
                  {"model": (2, "model"), "image": (1, "IMAGE")}, models=[_dino()]),
             save("words", (780, 0), (5, "cutout")),
         ], models=[_dino()]),
@@ -165,7 +165,7 @@ def examples() -> dict[str, dict[str, Any]]:
             note("The same matte on two backgrounds: its own, out of focus, and a colour.", (0, 620), (280, 100)),
             Node("MattingAnythingPromptEditor", (340, 0), (460, 620), drawn((512, 512), woman),
                  {"image": (1, "IMAGE")}),
-            Node("MattingAnythingMatte", (860, 0), (340, 640), {},
+            Node("MattingAnythingMatte", (860, 0), (340, 800), {},
                  {"model": (2, "model"), "image": (4, "image"), "prompt": (4, "prompt")}),
             Node("MattingAnythingApply", (1260, 0), (320, 260), {"background": "blur"},
                  {"image": (4, "image"), "mask": (5, "mask")}, title="Out of focus"),
@@ -193,7 +193,7 @@ def examples() -> dict[str, dict[str, Any]]:
                  {"images.image0": (1, "IMAGE"), "images.image1": (2, "IMAGE")}),
             Node("MattingAnythingPromptEditor", (640, 0), (460, 620), drawn((512, 512), {"box": [4, 4, 508, 512]}),
                  {"image": (5, "IMAGE")}),
-            Node("MattingAnythingMatte", (1160, 0), (340, 640), {},
+            Node("MattingAnythingMatte", (1160, 0), (340, 800), {},
                  {"model": (3, "model"), "image": (6, "image"), "prompt": (6, "prompt")}),
             save("batch", (1560, 0), (7, "cutout")),
         ]),
@@ -214,7 +214,7 @@ def blueprint() -> dict[str, Any]:
     """The subgraph *Cut out*: a picture in; cut-out, mask and picture out. Nothing needs to be drawn."""
     inner = graph([
         Node("MattingAnythingLoadModel", (0, 0), (280, 150)),
-        Node("MattingAnythingMatte", (340, 0), (340, 640), {}, {"model": (1, "model")}),
+        Node("MattingAnythingMatte", (340, 0), (340, 800), {}, {"model": (1, "model")}),
     ])
     name = str(uuid.uuid5(uuid.NAMESPACE_URL, "matting-anything/cut-out"))
     matte = inner["nodes"][1]

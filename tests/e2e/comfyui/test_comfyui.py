@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from matting_anything_core import load_model, matte
+from matting_anything_core import Prompt, load_model, matte
+from matting_anything_core.types import FIELDS
 
 from .graphs import BOX, PICTURE, editor, event, graph, pixels, to_api
 from .server import PACK, Server
@@ -89,11 +90,26 @@ def test_a_mask_of_zeros_is_no_mask(server: Server) -> None:
 
 
 @pytest.mark.parametrize(("prompt", "says"), [
-    (editor((600, 600, 700, 700)), "outside"), (None, "nothing says what to matte"), ('{"version": 9}', "version 9")])
+    (editor((600, 600, 700, 700)), "outside"), ('{"version": 9}', "version 9")])
 def test_errors_say_what_is_wrong(server: Server, prompt: str | None, says: str) -> None:
     error = event(server.run(graph(prompt)), "execution_error")
     assert error is not None
     assert says in error["exception_message"]
+
+
+@pytest.mark.parametrize("prompt", [None, "", editor()])
+def test_who_says_nothing_means_the_one_clear_subject(server: Server, prompt: str | None) -> None:
+    entry = server.run({**graph(prompt), "7": {"class_type": "SaveImage", "inputs": {
+        "images": ["3", 1], "filename_prefix": f"subject{len(prompt or '')}"}}})
+    error = event(entry, "execution_error")
+    if "subject" not in FIELDS:
+        assert error is not None
+        assert "nothing says what to matte" in error["exception_message"]
+        return
+    assert error is None
+    [path] = server.pictures(entry, "7")
+    expected = matte(PICTURE, Prompt(subject=True), device="cpu")
+    assert np.abs(pixels(path)[..., 3] - expected.alpha * 255).max() <= 1.01
 
 
 def test_the_editor_refuses_other_text_before_anything_runs(server: Server) -> None:
