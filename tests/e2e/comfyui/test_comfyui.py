@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,18 @@ def test_all_nodes_are_there(server: Server) -> None:
     for path in WORKFLOWS:
         for node in json.loads(path.read_text())["nodes"]:
             assert not known.get(node["type"], {}).get("deprecated"), node["type"]
+
+
+def test_help_and_its_pictures_are_where_the_page_asks_for_them(server: Server) -> None:
+    """Pictures are resolved from /extensions/PACK/docs/, not from the page's own folder."""
+    docs = f"http://127.0.0.1:{server.port}/extensions/matting_anything/docs/"
+    for folder in sorted((PACK / "web" / "docs").iterdir()):
+        for language in ("en", "zh"):
+            with urllib.request.urlopen(f"{docs}{folder.name}/{language}.md", timeout=60) as answer:
+                pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", answer.read().decode())
+            for picture in pictures:
+                with urllib.request.urlopen(docs + picture, timeout=60) as answer:
+                    assert answer.read(4) == b"RIFF"
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
