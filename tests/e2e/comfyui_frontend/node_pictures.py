@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -17,27 +18,28 @@ from .page import CHROMIUM_FLAGS, EditorPage
 from .test_strokes import with_matte
 
 PICTURE = "matting_anything_astronaut.png"
-MARGIN = 14
+MARGIN = 10
 PLACE = """kind => {
     const {graph, canvas} = window.app;
     const node = graph.nodes.find(one => one.type === kind);
     canvas.deselectAll?.();
     canvas.ds.scale = 1;
-    canvas.ds.offset = [140 - node.pos[0], 110 - node.pos[1]];
+    canvas.ds.offset = [140 - node.pos[0], 180 - node.pos[1]];
     canvas.setDirty(true, true);
     return [...node.size];
 }"""
 ADD = """kind => {
+    const {graph} = window.app;
     const node = LiteGraph.createNode(kind);
-    window.app.graph.add(node);
-    node.pos = [3000, 60];
+    graph.add(node);
+    node.pos = [2000 * graph.nodes.length, 60];
 }"""
 
 
 def take(page: EditorPage, kind: str) -> Image.Image:
     width, height = page.page.evaluate(PLACE, kind)
     page.page.wait_for_timeout(900)
-    clip = {"x": 140 - MARGIN, "y": 110 - 30 - MARGIN, "width": width + 2 * MARGIN, "height": height + 30 + 2 * MARGIN}
+    clip = {"x": 140 - MARGIN, "y": 180 - 30 - MARGIN, "width": width + 2 * MARGIN, "height": height + 30 + 2 * MARGIN}
     return Image.open(io.BytesIO(page.page.screenshot(clip=clip))).convert("RGB")  # type: ignore[arg-type]
 
 
@@ -51,7 +53,7 @@ def main() -> None:
         files = Path(folder)
         for name in ("input", "output", "temp"):
             (files / name).mkdir()
-        (files / "input" / PICTURE).symlink_to(PACK / "example_pictures" / PICTURE)
+        shutil.copyfile(PACK / "example_pictures" / PICTURE, files / "input" / PICTURE)
         [frontend, *_] = FRONTENDS.values()
         browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=CHROMIUM_FLAGS)
         with FrontendServer(frontend, PACK / "web", info, files) as server, \
