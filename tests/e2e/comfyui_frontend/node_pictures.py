@@ -1,5 +1,7 @@
-"""The pictures of the nodes' help pages, taken in the real frontend; `python -m tests.e2e.comfyui_frontend.node_pictures`
-writes them. Needs what the tests of this folder need."""
+"""The pictures of the nodes' help pages, taken in the real frontend, which needs what the tests of this folder need.
+
+`python -m tests.e2e.comfyui_frontend.node_pictures` writes them.
+"""
 
 from __future__ import annotations
 
