@@ -243,6 +243,8 @@ def finished(
     """
     empty = [index for index, found in enumerate(results) if not any((one.matte.alpha > 0).any() for one in found)]
     said = [*notes, *(text for found in results for one in found for text in one.matte.warnings)]
+    if any(getattr(one.matte, "unsure", False) for found in results for one in found):
+        said.append("it is doubtful that this is the subject; mark it with a box, points, strokes or words")
     if empty:
         which = "" if len(results) == 1 else f" in picture {', '.join(str(index + 1) for index in empty[:10])}"
         if refuse:
