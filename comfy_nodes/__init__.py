@@ -1,9 +1,13 @@
 """Matting Anything for ComfyUI: soft alpha mattes from boxes, points, masks and words.
 
-    nodes.py ─► model.py  Load Matting Model: weights, ComfyUI's memory management, embeddings that are used again
-             ─► matte.py  Matte, Matte Refine        ◄─ prompts.py (the editor's and other packs' prompts, as values)
-             ─► editor.py Prompt Editor (its canvas is web/js/)         pictures.py (ComfyUI's tensors in and out)
-             ─► finish.py Matte Apply, Trimap from Matte                schema.py   (one schema for old and new ComfyUI)
+    nodes.py ─► model.py   Load Matting Model: weights, ComfyUI's memory management, what is kept between runs
+             ─► weights.py Get Weights
+             ─► matte.py   Matte, Matte Refine   ◄─ prompts.py (the editor's and other packs' prompts, as values)
+                   │                             ◄─ objects.py (which mark belongs to which object)
+                   └► work.py  the way of every picture; results.py, segs.py, previews.py: what comes of it
+             ─► editor.py  Prompt Editor (its canvas is web/js/)        pictures.py (ComfyUI's tensors in and out)
+             ─► finish.py  Matte Apply, Trimap from Matte               schema.py   (one schema for old and new ComfyUI)
+                                                                        wiring.py   (who takes which output)
 
 ComfyUI finds `comfy_entrypoint` (V3 schema). The package imports nothing but ComfyUI, torch, numpy and
 matting_anything_core, and none of them before the nodes are asked for.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-import comfy.model_management as mm
 import numpy as np
 import torch
 from comfy_api.latest import io
@@ -13,9 +12,9 @@ from comfy_api.latest import io
 from matting_anything_core import Image, PromptError
 from matting_anything_core.foreground import composite, estimate_foreground
 
-from .matte import grown
-from .pictures import Array, at_size, images_of, stacked
+from .pictures import Array, at_size, grown, images_of, stacked
 from .schema import schema
+from .work import Work, part_of
 
 BACKGROUNDS = ("colour", "image", "blur")
 HIDDEN = 1e-3
@@ -32,7 +31,8 @@ class MatteApply(io.ComfyNode):
             display_name="Matte Apply / Composite",
             description="Puts the object on a colour, on another picture, or on its own background out of focus. Soft "
                         "edges get the object's own colours, so that nothing of the old background shines through.",
-            search_aliases=["composite", "replace background", "change background", "blur background", "portrait mode"],
+            search_aliases=["composite", "replace background", "change background", "blur background", "portrait mode",
+                            "bokeh", "green screen", "background removal", "rembg"],
             inputs=[
                 io.Image.Input("image", tooltip="The picture, or a cut-out (RGBA)"),
                 io.Combo.Input("background", options=list(BACKGROUNDS), default=BACKGROUNDS[0]),
@@ -58,17 +58,19 @@ class MatteApply(io.ComfyNode):
     ) -> io.NodeOutput:
         pictures, alphas = _pairs(images_of(image), mask)
         if background == "image" and background_image is None:
-            raise PromptError("the background is to be an image, and none is connected; connect background_image, or "
-                              "choose colour or blur")
+            raise PromptError("connect background_image, or choose colour or blur: the background is to be an image, "
+                              "and none is connected")
         grounds = images_of(background_image) if background == "image" and background_image is not None else []
         if len(grounds) > 1 and len(grounds) != len(pictures):
             raise PromptError(f"there are {len(grounds)} background images for {len(pictures)} pictures; expected one "
                               "for all, or one each")
-        shown, colours = [], []
+        shown, colours, work = [], [], Work(1, {})
         for index, (picture, alpha) in enumerate(zip(pictures, alphas, strict=True)):
-            mm.throw_exception_if_processing_interrupted()
             whole = picture.rgb_float()
-            own = estimate_foreground(whole, alpha) if clean_colours and picture.alpha is None else whole
+            report = part_of(work, index, len(pictures))
+            own = estimate_foreground(whole, alpha, progress=report) if clean_colours and picture.alpha is None else \
+                whole
+            report("foreground", 1.0)
             if background == "image":
                 ground = grounds[index % len(grounds)].rgb_float()
             elif background == "blur":
@@ -93,7 +95,7 @@ def _pairs(pictures: list[Image], mask: torch.Tensor | None) -> tuple[list[Image
     """Pictures and their alphas, one for each; a single one of either goes with all of the other."""
     if mask is None:
         if any(picture.alpha is None for picture in pictures):
-            raise PromptError("nothing says where the object is; connect a mask, or a cut-out (RGBA) as the image")
+            raise PromptError("connect a mask, or a cut-out (RGBA) as the image: nothing says where the object is")
         return pictures, [_own_alpha(picture) for picture in pictures]
     planes = mask.reshape(-1, *mask.shape[-2:])
     count = max(len(pictures), len(planes))
@@ -126,7 +128,8 @@ def parse_colour(text: str) -> tuple[float, float, float]:
         parts = re.fullmatch(r"\s*(\d{1,3})\s*,\s*(\d{1,3})\s*,\s*(\d{1,3})\s*", text)
         values = [int(part) for part in parts.groups()] if parts else []
     if not values or max(values) > 255:
-        raise PromptError(f"the colour is {text[:40]!r}; expected #rrggbb, or red,green,blue with numbers 0 to 255")
+        raise PromptError("write the colour as #rrggbb, or as red,green,blue with numbers 0 to 255: it is "
+                          f"{text[:40]!r}")
     red, green, blue = (value / 255 for value in values)
     return red, green, blue
 
@@ -173,7 +176,7 @@ class TrimapFromMatte(io.ComfyNode):
             display_name="Trimap from Matte",
             description="White where the matte is surely the object, black where it is surely background, and gray in "
                         "between.",
-            search_aliases=["trimap", "unknown region", "matting"],
+            search_aliases=["trimap", "unknown region", "matting", "vitmatte"],
             inputs=[
                 io.Mask.Input("mask", tooltip="The matte (1 = object), or a mask"),
                 io.Float.Input("low", default=0.05, min=0.0, max=1.0, step=0.01, optional=True,

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
 
-import comfy.model_management as mm
-import comfy.utils
 import numpy as np
 import torch
 from comfy_api.latest import io
 
-from matting_anything_core import Image, MattingAnything, NothingFoundError, Prompt, PromptError
+from matting_anything_core import Image, MatteOptions, Prompt, PromptError
 from matting_anything_core import Matte as MatteResult
-from matting_anything_core.grounding import BOX_THRESHOLD, TEXT_THRESHOLD, Grounded, ground
+from matting_anything_core.grounding import BOX_THRESHOLD, TEXT_THRESHOLD, Grounded
+from matting_anything_core.types import FIELDS
 
+from . import wiring
 from .model import MattingModel
-from .pictures import images_of, masks_of, stacked
-from .prompts import Given, Marked, bounds, prompts_of, read_boxes, read_editor, read_points
-from .schema import BoundingBox, Boxes, MattingModelType, schema, setting
+from .objects import Given, prompts_of
+from .pictures import Array, grown, images_of, masks_of, planes_of
+from .prompts import BOX_FORMATS, read_boxes, read_editor, read_points
+from .results import Result
+from .schema import FIRST_OPTIONS, BoundingBox, Boxes, MattingModelType, Trimaps, options, schema, setting
+from .work import Finding, How, finished, ground_all, mattes_of, outputs
 
-STEPS = 1000
-"""Parts of a picture that the progress bar can show."""
 MERGED, SEPARATE = "merged", "one by one"
 OUTPUTS = [
     io.Mask.Output("MASK", display_name="mask", tooltip="The matte: 1 is the object, 0 the background"),
@@ -32,155 +33,13 @@ OUTPUTS = [
                     tooltip="RGB: the object's own colours, without the background in soft edges"),
     io.Mask.Output("HARD_MASK", display_name="hard_mask", tooltip="The segmentation that the matte grew from"),
     BoundingBox.Output("BOXES", display_name="boxes", tooltip="For each picture a list of the objects' boxes"),
+    io.SEGS.Output("SEGS", display_name="segs", tooltip="The first picture's objects, for the Impact pack"),
 ]
-
-
-@dataclass(frozen=True)
-class How:
-    """The settings of both nodes; see MattingAnything.matte."""
-
-    guidance: str = "auto"
-    sides: str = "auto"
-    together: bool = True
-    """All of a picture's objects in one matte."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """How words are looked for."""
-
-    everything: bool = False
-    box_threshold: float = BOX_THRESHOLD
-    text_threshold: float = TEXT_THRESHOLD
-
-
-class Work:
-    """Progress of `count` pictures in ComfyUI's bar; it stops the work when the user has asked for that."""
-
-    def __init__(self, count: int) -> None:
-        self._bar = comfy.utils.ProgressBar(count * STEPS)
-        self._done = 0
-
-    def __call__(self, stage: str, share: float) -> None:
-        """The library's callback: encoding is the first half of a picture, matting the second."""
-        mm.throw_exception_if_processing_interrupted()
-        within = share / 2 if stage == "encode" else 0.5 + share / 2
-        self._bar.update_absolute(self._done + int(within * (STEPS - 1)))
-
-    def next_picture(self) -> None:
-        """One is finished."""
-        self._done += STEPS
-        self._bar.update_absolute(self._done)
-
-
-def ground_all(
-    loaded: MattingModel, pictures: Sequence[Image], prompts: Sequence[Sequence[Prompt]], finding: Finding
-) -> tuple[list[list[Grounded]], list[str]]:
-    """Boxes in the place of words, for each picture; and what was not found, told."""
-    if not any(prompt.text for each in prompts for prompt in each):
-        return [[Grounded(prompt, None, None, 0) for prompt in each] for each in prompts], []
-    found: list[list[Grounded]] = []
-    missed = []
-    with loaded.detector() as detector:
-        for picture, each in zip(pictures, prompts, strict=True):
-            mm.throw_exception_if_processing_interrupted()
-            found.append([])
-            for prompt in each:
-                try:
-                    found[-1] += ground([prompt], picture, detector, all_matches=finding.everything,
-                                        box_threshold=finding.box_threshold, text_threshold=finding.text_threshold)
-                except NothingFoundError as error:
-                    missed.append(str(error))
-    return found, missed
-
-
-def mattes_of(
-    loaded: MattingModel, pictures: Sequence[Image], grounded: Sequence[Sequence[Grounded]], how: How
-) -> list[list[MatteResult]]:
-    """The objects' mattes for each picture; when they go together, one of them all, or none."""
-    work = Work(len(pictures))
-    mattes = []
-    with loaded.ready() as model:
-        for picture, each in zip(pictures, grounded, strict=True):
-            mattes.append(_mattes(loaded, model, picture, each, how, work))
-            work.next_picture()
-    return mattes
-
-
-def _mattes(
-    loaded: MattingModel, model: MattingAnything, picture: Image, grounded: Sequence[Grounded], how: How, work: Work
-) -> list[MatteResult]:
-    work("encode", 0.0)
-    if not grounded:
-        return []
-    prompts = model.check(picture, [item.prompt for item in grounded])  # before the long work
-    embedding = loaded.embed(model, picture, work)
-    if how.together and len(prompts) > 1:
-        return [model.matte_together(embedding, prompts, guidance=how.guidance, sides=how.sides, progress=work)]
-    mattes = model.matte(embedding, prompts, guidance=how.guidance, sides=how.sides, progress=work)
-    return [replace(matte, phrase=item.phrase, phrase_score=item.score)
-            for matte, item in zip(mattes, grounded, strict=True)]
-
-
-def outputs(
-    pictures: Sequence[Image], mattes: Sequence[Sequence[MatteResult]], grounded: Sequence[Sequence[Grounded]]
-) -> tuple[Any, ...]:
-    """What the nodes hand on: mask, cut-out, foreground, hard mask, boxes.
-
-    A picture without objects has one matte that is empty, so that nothing is ever of length 0.
-    """
-    shown: list[MatteResult] = []
-    for picture, found in zip(pictures, mattes, strict=True):
-        shown += found or [_nothing(picture)]
-    foregrounds = []
-    for matte in shown:
-        mm.throw_exception_if_processing_interrupted()
-        foregrounds.append(matte.foreground)
-    alphas = stacked([matte.alpha for matte in shown])
-    colours = stacked(foregrounds)
-    boxes = [_boxes(found, each) for found, each in zip(mattes, grounded, strict=True)]
-    return (alphas, torch.cat([colours, alphas[..., None]], dim=-1), colours, stacked([matte.mask for matte in shown]),
-            boxes)
-
-
-def _nothing(picture: Image) -> MatteResult:
-    size = picture.height, picture.width
-    return MatteResult(alpha=np.zeros(size, np.float32), mask=np.zeros(size, bool), score=0.0, image=picture,
-                       prompt=Prompt(box=(0, 0, picture.width, picture.height)))
-
-
-def _boxes(mattes: Sequence[MatteResult], grounded: Sequence[Grounded]) -> list[dict[str, Any]]:
-    """BOUNDING_BOXes as ComfyUI's own nodes write them: those that were used; for points alone, where the matte is."""
-    boxes = []
-    for index, (prompt, phrase, score, _source) in enumerate(grounded):
-        own = mattes[index] if len(mattes) == len(grounded) else None
-        corners = bounds(prompt.mask) if prompt.box is None and prompt.mask is not None else prompt.box
-        if corners is None and own is not None and (own.alpha > 0).any():
-            corners = bounds(own.alpha > 0)
-        if corners is not None:
-            x0, y0, x1, y1 = (round(float(value)) for value in corners)
-            box = {"x": x0, "y": y0, "width": max(x1 - x0, 1), "height": max(y1 - y0, 1)}
-            boxes.append(box if phrase is None else {**box, "label": phrase, "score": score})
-    return boxes
-
-
-def tell(node: type[io.ComfyNode], text: str) -> None:
-    """A warning in ComfyUI's log and on the node."""
-    name = node.define_schema().display_name  # not GET_SCHEMA: it writes to the class, locked while a node runs
-    logging.warning("%s: %s", name, text)
-    from server import PromptServer
-
-    if node.hidden is not None and node.hidden.unique_id is not None:
-        PromptServer.instance.send_progress_text(text, node.hidden.unique_id)
-
-
-def _modes() -> list[Any]:
-    return [
-        setting(io.Combo, "guidance", options=["auto", "mask", "alpha"], default="auto", optional=True,
-                tooltip="What the matte grows from: mask (several things in the picture) or alpha (one clear subject)"),
-        setting(io.Combo, "sides", options=["auto", "one", "two"], default="auto", optional=True,
-                tooltip="Let the matte change only the outside of the mask's edge (one), or its inside as well (two)"),
-    ]
+COLOURED = (1, 2)
+"""The outputs that need the object's own colours, which take their time and are found only for who takes them."""
+ON_NOTHING = ("empty matte", "error")
+FAINT = 0.02
+"""What is nowhere above this is neither a trimap nor an earlier matte."""
 
 
 class Matte(io.ComfyNode):
@@ -192,25 +51,32 @@ class Matte(io.ComfyNode):
             node_id="MattingAnythingMatte",
             display_name="Matte (box / points / mask / text)",
             description="Cuts objects out with a soft alpha matte. Say which ones by any mixture of the Prompt Editor, "
-                        "boxes, points, a mask and words.",
-            search_aliases=["matting", "alpha matte", "remove background", "segment", "cutout", "hair mask"],
+                        "boxes, points, strokes, masks, a trimap and words.",
+            search_aliases=["matting", "alpha matte", "remove background", "background removal", "rembg", "segment",
+                            "cutout", "cut out", "hair mask", "foreground", "green screen", "trimap", "vitmatte"],
             inputs=[
                 MattingModelType.Input("model"),
                 io.Image.Input("image"),
                 io.String.Input("text", default="", optional=True, tooltip=(
                     "Words that name the object, such as: the dog on the left. Several things: a dog. a red ball. "
-                    "Needs Grounding DINO: matting-anything weights fetch grounding-dino-tiny")),
+                    "Needs Grounding DINO, see Get Weights")),
                 io.Combo.Input("objects", options=[MERGED, SEPARATE], default=MERGED, optional=True,
                                tooltip="All objects in one matte (quick), or a batch with one matte for each object"),
                 io.Combo.Input("mask_use", options=["box", "shape"], default="box", optional=True, tooltip=(
                     "What a mask says: where the object is (its bounds are the box), or also what shape it has")),
                 io.Boolean.Input("all_matches", default=False, optional=True,
                                  tooltip="Everything that the words name, instead of the most confident match"),
-                *_modes(),
+                *options(*FIRST_OPTIONS),
                 setting(io.Float, "box_threshold", default=BOX_THRESHOLD, min=0.0, max=1.0, step=0.01, optional=True,
                         tooltip="How sure a match of the words must be"),
                 setting(io.Float, "text_threshold", default=TEXT_THRESHOLD, min=0.0, max=1.0, step=0.01, optional=True,
                         tooltip="How well a match must fit its own words"),
+                setting(io.Combo, "box_format", options=list(BOX_FORMATS), default="auto", optional=True, tooltip=(
+                    "What four numbers of a box are: xyxy (corners) or xywh (with width and height). auto: what the "
+                    "node that they come from says, else corners, unless they cannot be")),
+                setting(io.Combo, "on_nothing", options=list(ON_NOTHING), default=ON_NOTHING[0], optional=True,
+                        tooltip="What to do when a picture has nothing that is marked or found"),
+                *options(),
                 io.String.Input("prompt", optional=True, force_input=True, tooltip="From the Prompt Editor"),
                 io.MultiType.Input("boxes", types=list(Boxes), optional=True,
                                    tooltip="One object for each box: BOUNDING_BOX, BBOX, BBOXES or SEGS"),
@@ -221,55 +87,114 @@ class Matte(io.ComfyNode):
                                 tooltip='Points on the object: [{"x": 3, "y": 4}, …]'),
                 io.String.Input("negative_coords", optional=True, force_input=True,
                                 tooltip='Points not on the object: [{"x": 3, "y": 4}, …]'),
+                io.Mask.Input("keep", optional=True, tooltip="Strokes over the object: they hold, pixel by pixel"),
+                io.Mask.Input("drop", optional=True, tooltip="Strokes over what is not the object, likewise"),
+                io.MultiType.Input("trimap", types=list(Trimaps), optional=True, tooltip=(
+                    "1 = surely the object, 0 = surely not, in between = to be solved; from any pack")),
+                io.Mask.Input("previous", optional=True, tooltip=(
+                    "The matte to go on from: points and strokes change what they point at, the rest stays")),
             ],
             outputs=OUTPUTS,
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
+            has_intermediate_output=True,
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, **_given: Any) -> bool:
+        """Run again when somebody begins to take what was not computed."""
+        return wiring.fingerprint(cls.hidden.unique_id, COLOURED)
 
     @classmethod
     def execute(
         cls, model: MattingModel, image: torch.Tensor, text: str = "", objects: str = MERGED, mask_use: str = "box",
-        all_matches: bool = False, guidance: str = "auto", sides: str = "auto", box_threshold: float = BOX_THRESHOLD,
-        text_threshold: float = TEXT_THRESHOLD, prompt: str | None = None, boxes: Any = None,
+        all_matches: bool = False, box_threshold: float = BOX_THRESHOLD, text_threshold: float = TEXT_THRESHOLD,
+        box_format: str = "auto", on_nothing: str = ON_NOTHING[0], prompt: str | None = None, boxes: Any = None,
         mask: torch.Tensor | None = None, positive_coords: str | None = None, negative_coords: str | None = None,
+        keep: torch.Tensor | None = None, drop: torch.Tensor | None = None, trimap: torch.Tensor | None = None,
+        previous: torch.Tensor | None = None, **options: Any,
     ) -> io.NodeOutput:
+        how = How(MatteOptions.of(None, options), objects == MERGED,  # type: ignore[arg-type]
+                  wiring.taken(cls.hidden.prompt, cls.hidden.unique_id, COLOURED))
         pictures = images_of(image)
-        if not text.strip() and all(item is None for item in (prompt, boxes, mask, positive_coords, negative_coords)):
-            raise PromptError("nothing says what to matte; connect the Prompt Editor, boxes, points or a mask, or "
-                              "write what it is into text")
-        given = _given(pictures, text, prompt, boxes, mask, positive_coords, negative_coords)
+        connected = (boxes, mask, positive_coords, negative_coords, keep, drop, trimap, previous)
+        unsaid = not text.strip() and all(item is None for item in connected) and \
+            not read_editor(prompt, pictures[0].width, pictures[0].height)
+        if box_format == "auto":
+            box_format = _said_format(wiring.source_of(cls.hidden.prompt, cls.hidden.unique_id, "boxes"))
+        given, notes = _given(
+            pictures, Texts(text, prompt, positive_coords, negative_coords), boxes, box_format,
+            Planes(mask, keep, drop, trimap, previous))
         prompts = [prompts_of(one, "shape" if mask_use == "shape" else "box") for one in given]
-        grounded, missed = ground_all(model, pictures, prompts, Finding(all_matches, box_threshold, text_threshold))
-        mattes = mattes_of(model, pictures, grounded, How(guidance, sides, objects == MERGED))
-        _warn(cls, mattes, missed)
-        return io.NodeOutput(*outputs(pictures, mattes, grounded))
+        if unsaid:
+            prompts = [[_subject()] for _ in pictures]
+        with warnings.catch_warnings(record=True) as heard:
+            warnings.simplefilter("always", UserWarning)
+            grounded, missed = ground_all(model, pictures, prompts, Finding(all_matches, box_threshold, text_threshold))
+            results = mattes_of(model, pictures, grounded, how)
+        said = [str(one.message) for one in heard if issubclass(one.category, UserWarning)]
+        shown = finished(cls, pictures, results, [*missed, *notes, *said], refuse=on_nothing == "error")
+        return io.NodeOutput(*outputs(pictures, results, grounded, how.colours), ui=shown)
+
+
+def _subject() -> Prompt:
+    """The prompt of who says nothing: the one clear subject."""
+    if "subject" not in FIELDS:
+        raise PromptError("connect the Prompt Editor, boxes, points or a mask, or write into text what it is: nothing "
+                          "says what to matte")
+    return Prompt(subject=True)
+
+
+class Texts(NamedTuple):
+    """What comes as text."""
+
+    words: str
+    prompt: str | None
+    positive: str | None
+    negative: str | None
+
+
+class Planes(NamedTuple):
+    """What comes as masks."""
+
+    mask: torch.Tensor | None
+    keep: torch.Tensor | None
+    drop: torch.Tensor | None
+    trimap: torch.Tensor | None
+    previous: torch.Tensor | None
+
+
+def _said_format(source: Mapping[str, Any]) -> str:
+    """What the node that boxes come from says of their format: KJNodes' editor has a widget for it."""
+    said = source.get("inputs", {}).get("bbox_format") if isinstance(source.get("inputs"), Mapping) else None
+    return str(said) if said in BOX_FORMATS else "auto"
 
 
 def _given(
-    pictures: Sequence[Image], text: str, prompt: str | None, boxes: Any, mask: torch.Tensor | None,
-    positive: str | None, negative: str | None,
-) -> list[Given]:
-    count = len(pictures)
+    pictures: Sequence[Image], texts: Texts, boxes: Any, box_format: str, planes: Planes
+) -> tuple[list[Given], list[str]]:
+    """What is known of each picture's objects, and what came to nothing."""
     sizes = [(picture.width, picture.height) for picture in pictures]
-    boxed = read_boxes(boxes, sizes) or [()] * count
-    on = read_points(positive, count, "positive_coords")
-    off = read_points(negative, count, "negative_coords")
-    masks = masks_of(mask, pictures) or [[]] * count
-    return [
-        Given(marked=(*read_editor(prompt, *sizes[index]), *(Marked(box=box) for box in boxed[index])),
-              on=on[index], off=off[index], masks=tuple(masks[index]), text=text.strip())
-        for index in range(count)
+    boxed = read_boxes(boxes, sizes, box_format)
+    marked = [()] * len(pictures) if boxed is None else boxed.objects
+    on = read_points(texts.positive, sizes, "positive_coords")
+    off = read_points(texts.negative, sizes, "negative_coords")
+    masks = masks_of(planes.mask, pictures)
+    keep, drop = masks_of(planes.keep, pictures, "keep"), masks_of(planes.drop, pictures, "drop")
+    trimaps = planes_of(planes.trimap, pictures, "trimap", FAINT)
+    previous = planes_of(planes.previous, pictures, "previous", FAINT)
+    given = [
+        Given(size=sizes[index], marked=(*read_editor(texts.prompt, *sizes[index]), *marked[index]),
+              on=on[index], off=off[index], masks=tuple(masks[index]), trimaps=tuple(trimaps[index]),
+              previous=tuple(previous[index]), keep=_together(keep[index]), drop=_together(drop[index]),
+              text=texts.words.strip())
+        for index in range(len(pictures))
     ]
+    return given, [boxed.note] if boxed is not None and boxed.note else []
 
 
-def _warn(node: type[io.ComfyNode], mattes: Sequence[Sequence[MatteResult]], missed: Sequence[str]) -> None:
-    empty = [index for index, found in enumerate(mattes) if not any((one.alpha > 0).any() for one in found)]
-    if missed:
-        tell(node, missed[0] if len(missed) == 1 else f"{missed[0]} (and {len(missed) - 1} more like this)")
-    elif empty:
-        which = "" if len(mattes) == 1 else f" in picture {', '.join(str(index + 1) for index in empty[:10])}"
-        tell(node, f"nothing is marked or found{which}, so the matte is empty there; mark the object with a box, "
-                   "points, a mask or words")
+def _together(masks: Sequence[Array]) -> Array | None:
+    result: Array | None = np.logical_or.reduce(masks) if len(masks) else None
+    return result
 
 
 class MatteRefine(io.ComfyNode):
@@ -281,47 +206,45 @@ class MatteRefine(io.ComfyNode):
             node_id="MattingAnythingRefine",
             display_name="Matte Refine",
             description="Makes a soft matte of a rough mask, from any segmentation, or painted by hand.",
-            search_aliases=["refine mask", "mask to matte", "soft mask", "edge refine", "matting"],
+            search_aliases=["refine mask", "mask to matte", "soft mask", "edge refine", "matting", "vitmatte",
+                            "feather", "hair"],
             inputs=[
                 MattingModelType.Input("model"),
                 io.Image.Input("image"),
                 io.Mask.Input("mask", tooltip="The rough mask (1 = object); one for all pictures, or one each"),
                 io.Int.Input("reach", default=0, min=0, max=4096, optional=True, tooltip=(
                     "How far, in pixels, the matte's edge may be from the mask's; 0 lets the model decide")),
-                *_modes(),
+                *options(*FIRST_OPTIONS),
+                *options(),
             ],
             outputs=OUTPUTS,
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
+            has_intermediate_output=True,
         )
 
     @classmethod
+    def fingerprint_inputs(cls, **_given: Any) -> bool:
+        """Run again when somebody begins to take what was not computed."""
+        return wiring.fingerprint(cls.hidden.unique_id, COLOURED)
+
+    @classmethod
     def execute(
-        cls, model: MattingModel, image: torch.Tensor, mask: torch.Tensor, reach: int = 0, guidance: str = "auto",
-        sides: str = "auto",
+        cls, model: MattingModel, image: torch.Tensor, mask: torch.Tensor, reach: int = 0, **options: Any
     ) -> io.NodeOutput:
         pictures = images_of(image)
-        masks = masks_of(mask, pictures) or []
+        masks = masks_of(mask, pictures)
+        colours = wiring.taken(cls.hidden.prompt, cls.hidden.unique_id, COLOURED)
         grounded = [[Grounded(Prompt(mask=one), None, None, 0) for one in each] for each in masks]
-        mattes = mattes_of(model, pictures, grounded, How(guidance, sides, together=True))
+        how = How(MatteOptions.of(None, options), colours=colours and not reach)  # type: ignore[arg-type]
+        results = mattes_of(model, pictures, grounded, how)
         if reach:
-            mattes = [[_near(matte, each, reach) for matte in found]
-                      for found, each in zip(mattes, masks, strict=True)]
-        _warn(cls, mattes, [])
-        return io.NodeOutput(*outputs(pictures, mattes, grounded))
+            results = [[Result(_near(one.matte, each, reach)) for one in found]
+                       for found, each in zip(results, masks, strict=True)]
+        return io.NodeOutput(*outputs(pictures, results, grounded, colours), ui=finished(cls, pictures, results, []))
 
 
-def _near(matte: MatteResult, masks: Sequence[Any], reach: int) -> MatteResult:
+def _near(matte: MatteResult, masks: Sequence[Array], reach: int) -> MatteResult:
     """The matte held to the masks it was made of: 1 deep inside of them, 0 far outside."""
     rough = torch.from_numpy(np.logical_or.reduce(masks).astype(np.float32))
     outer, inner = grown(rough, reach).numpy(), 1 - grown(1 - rough, reach).numpy()
     return replace(matte, alpha=np.clip(matte.alpha, inner, outer), mask=(matte.mask | (inner > 0)) & (outer > 0))
-
-
-def grown(mask: torch.Tensor, pixels: int) -> torch.Tensor:
-    """A mask H×W grown by a square of `pixels` on every side: the largest value around."""
-    if pixels <= 0:
-        return mask
-    wide = 2 * pixels + 1
-    plane = mask[None, None].float()
-    plane = torch.nn.functional.max_pool2d(plane, (1, wide), stride=1, padding=(0, pixels))
-    return torch.nn.functional.max_pool2d(plane, (wide, 1), stride=1, padding=(pixels, 0))[0, 0]

@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import os
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import comfy.model_management as mm
@@ -20,22 +20,26 @@ import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
-from matting_anything_core import Embedding, Image, MattingAnything, WeightsError, load_model
+from matting_anything_core import Embedding, Image, MatteOptions, MattingAnything, Prompt, WeightsError, load_model
 from matting_anything_core.grounding import Grounding, load_grounding
-from matting_anything_core.types import ProgressCallback
-from matting_anything_core.weights import store
+from matting_anything_core.networks.backbones import BACKBONES
+from matting_anything_core.types import FIELDS, ProgressCallback
+from matting_anything_core.weights import catalogue, store
 
+from .results import Result
 from .schema import MattingModelType, schema, setting
+from .weights import missing, remedy
 
 FOLDER = "matting_anything"
 FOLDERS = (FOLDER, "sams", "grounding-dino")
 """Keys of ComfyUI's model folders in which weights are looked for: this pack's own, and those of other packs."""
-NAMES = ("lite", "vit_b", "vit_l", "vit_h")
+NAMES = tuple(catalogue.MODELS)
 AUTO = "auto"
 EMBEDDING_BYTES = 512 << 20
 """Memory for embeddings of the last pictures, on the CPU; about 25 pictures of a megapixel."""
-WORKING_BYTES = {"lite": 512 << 20, "vit_b": 2 << 30, "vit_l": 3 << 30, "vit_h": 4 << 30}
-"""What ComfyUI is asked to keep free beside the weights, on the safe side."""
+RESULT_BYTES = 512 << 20
+"""Memory for the last mattes and their clean colours; about 25 pictures of a megapixel."""
+DETECTOR = "grounding-dino-tiny"
 DETECTOR_BYTES = 3 << 30
 
 
@@ -91,9 +95,10 @@ class MattingModel:
     def __init__(self, model: MattingAnything, device: torch.device) -> None:
         """model: on the CPU. device: where it is to compute."""
         self._model = model
-        self._managed = _Managed(model.sam, device, WORKING_BYTES.get(model.name, max(WORKING_BYTES.values())))
+        self._managed = _Managed(model.sam, device, working_bytes(model.name))
         self._detector: tuple[Grounding, _Managed] | None = None
         self._embeddings: OrderedDict[bytes, Embedding] = OrderedDict()
+        self._results: OrderedDict[bytes, list[Result]] = OrderedDict()
 
     @contextlib.contextmanager
     def ready(self) -> Iterator[MattingAnything]:
@@ -108,7 +113,10 @@ class MattingModel:
         Raises WeightsError, with the command, when it is not installed.
         """
         if self._detector is None:
-            read = load_grounding(device="cpu", folders=weight_folders())
+            try:
+                read = load_grounding(device="cpu", folders=weight_folders())
+            except WeightsError as error:
+                raise WeightsError(remedy(DETECTOR, error)) from None
             self._detector = read, _Managed(read.network.module, self._managed.device, DETECTOR_BYTES)
         grounding, managed = self._detector
         with managed.loaded():
@@ -121,11 +129,49 @@ class MattingModel:
             self._embeddings.move_to_end(key)
             progress("encode", 1.0)
             return self._embeddings[key].to(model.device)
-        embedding = model.embed(picture, progress=progress)
+        return model.embed(picture, progress=progress)
+
+    def keep(self, embedding: Embedding) -> None:
+        """Keep an embedding as it is now, with the crops that prompts asked for, off the device."""
+        key = _digest(embedding.image)
         self._embeddings[key] = embedding.to("cpu")
+        self._embeddings.move_to_end(key)
         while sum(kept.nbytes for kept in self._embeddings.values()) > EMBEDDING_BYTES:
             self._embeddings.popitem(last=False)
-        return embedding
+
+    def results(self, key: bytes) -> list[Result] | None:
+        """The mattes of an earlier run (see `result_key`), None when they are not kept."""
+        found = self._results.get(key)
+        if found is not None:
+            self._results.move_to_end(key)
+        return found
+
+    def keep_results(self, key: bytes, results: list[Result]) -> None:
+        """Keep mattes, so that other wires or an undone prompt cost nothing; the oldest ones go when room ends."""
+        self._results[key] = results
+        while sum(one.nbytes for kept in self._results.values() for one in kept) > RESULT_BYTES:
+            self._results.popitem(last=False)
+
+
+def working_bytes(name: str) -> int:
+    """Memory that a model of this backbone needs beside its weights, which ComfyUI is asked to keep free."""
+    if name in BACKBONES:
+        return BACKBONES[name].working_bytes
+    return max(backbone.working_bytes for backbone in BACKBONES.values())
+
+
+def result_key(picture: Image, prompts: Sequence[Prompt], options: MatteOptions, together: bool) -> bytes:
+    """What a picture's mattes depend on, beside the model."""
+    digest = hashlib.blake2b(_digest(picture), digest_size=32)
+    digest.update(repr((options, together)).encode())
+    for prompt in prompts:
+        for name in FIELDS:
+            value = prompt.former if name == "previous" else getattr(prompt, name)
+            if hasattr(value, "tobytes"):
+                digest.update(f"{name} {value.shape} {value.dtype}".encode() + value.tobytes())
+            else:
+                digest.update(f"{name} {value!r}".encode())
+    return digest.digest()
 
 
 def _digest(picture: Image) -> bytes:
@@ -141,16 +187,19 @@ class LoadMattingModel(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         own = [name for name in weight_files(FOLDER) if name.endswith(".safetensors")]
+        absent = [name for name in missing(NAMES) if not _found(name)]
         return schema(
             node_id="MattingAnythingLoadModel",
             display_name="Load Matting Model",
-            description="The model that mattes: lite comes with the pack; ViT-B, ViT-L and ViT-H are Segment Anything "
-                        "with the paper's Mask-to-Matte, from models/sams and models/matting_anything.",
-            search_aliases=["matting anything", "segment anything", "sam loader", "background removal"],
+            description="The model that mattes: lite comes with the pack; others are read from models/sams and "
+                        "models/matting_anything, or from where Get Weights puts them.",
+            search_aliases=["matting anything", "segment anything", "sam loader", "background removal", "rembg",
+                            "remove background"],
             inputs=[
                 io.Combo.Input("model", options=[*NAMES, *own], default=NAMES[0], tooltip=(
-                    "lite is bundled. vit_b, vit_l and vit_h need sam_vit_….pth (models/sams) and its Mask-to-Matte "
-                    "(models/matting_anything), or: matting-anything weights fetch vit_b")),
+                    f"{NAMES[0]} is bundled; others need their files (models/sams and models/matting_anything), or Get "
+                    "Weights"),
+                    extra_dict={"matting_anything_missing": absent}),
                 setting(io.Combo, "device", options=[AUTO, "cpu"], default=AUTO, optional=True,
                         tooltip="auto: where ComfyUI computes"),
                 setting(io.Combo, "sam", options=[AUTO, *weight_files("sams")], default=AUTO, optional=True,
@@ -166,8 +215,11 @@ class LoadMattingModel(io.ComfyNode):
         cls, model: str, device: str = AUTO, sam: str = AUTO, mask_to_matte: str = AUTO
     ) -> io.NodeOutput:
         source = model if model in NAMES else folder_paths.get_full_path_or_raise(FOLDER, model)
-        network = load_model(source, device="cpu", sam=weight_path("sams", sam),
-                             m2m=weight_path(FOLDER, mask_to_matte), folders=weight_folders())
+        try:
+            network = load_model(source, device="cpu", sam=weight_path("sams", sam),
+                                 m2m=weight_path(FOLDER, mask_to_matte), folders=weight_folders())
+        except WeightsError as error:
+            raise WeightsError(remedy(model, error) if missing([model]) and not _found(model) else str(error)) from None
         chosen = torch.device("cpu") if device == "cpu" else mm.get_torch_device()
         return io.NodeOutput(MattingModel(network, chosen))
 
@@ -178,6 +230,14 @@ class LoadMattingModel(io.ComfyNode):
         """Load again when one of the files was exchanged."""
         return [(str(path), status.st_mtime_ns, status.st_size)
                 for path, status in _statuses(model, weight_path("sams", sam), weight_path(FOLDER, mask_to_matte))]
+
+
+def _found(name: str) -> bool:
+    """Whether the files of a model are there, in the weights folder or in ComfyUI's."""
+    try:
+        return bool(store.find(name, weight_folders()))
+    except WeightsError:
+        return False
 
 
 def _statuses(model: str, *chosen: str | None) -> Iterator[tuple[Path, os.stat_result]]:

@@ -8,10 +8,11 @@ from .editor import PromptEditor
 from .finish import MatteApply, TrimapFromMatte
 from .matte import Matte, MatteRefine
 from .model import LoadMattingModel
+from .weights import GetWeights
 
 
 class MattingAnythingExtension(ComfyExtension):
     """Made once, by comfy_entrypoint."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [LoadMattingModel, PromptEditor, Matte, MatteRefine, MatteApply, TrimapFromMatte]
+        return [LoadMattingModel, GetWeights, PromptEditor, Matte, MatteRefine, MatteApply, TrimapFromMatte]

@@ -30,27 +30,35 @@ def _array(tensor: torch.Tensor) -> Array:
     return result
 
 
-def masks_of(mask: torch.Tensor | None, pictures: Sequence[Image]) -> list[list[Array]] | None:
-    """The objects' masks (bool H×W) for each picture: a MASK of one for all, one each, or several for one picture.
+def planes_of(mask: torch.Tensor | None, pictures: Sequence[Image], what: str, least: float = 0.5) -> list[list[Array]]:
+    """The planes of a MASK for each picture, float32 H×W in 0..1, scaled to it: one for all, one each, or several for
+    one picture.
 
-    They are scaled to the picture. What has nothing above a half is no mask: LoadImage gives zeros, 64 × 64, for
-    pictures without alpha. None when no MASK is given.
+    What has nothing above `least` is no mask: LoadImage gives zeros, 64 × 64, for pictures without alpha. An IMAGE is
+    taken for the mean of its colours. Without a MASK there are none.
     """
-    if mask is None:
-        return None
-    planes = mask.reshape(-1, *mask.shape[-2:]) if mask.ndim >= 2 and mask.numel() else mask.new_zeros((1, 1, 1))
     count = len(pictures)
+    if mask is None or mask.ndim < 2 or not mask.numel():
+        return [[] for _ in pictures]
+    if mask.ndim == 4 and mask.shape[-1] in (1, 3, 4):
+        mask = mask[..., :3].mean(-1)
+    planes = mask.reshape(-1, *mask.shape[-2:])
     if len(planes) not in (1, count) and count > 1:
-        raise PromptError(f"there are {len(planes)} masks for {count} pictures; expected one for all, or one each")
+        raise PromptError(f"{what} holds {len(planes)} for {count} pictures; expected one for all, or one each")
     if count == 1:
-        return [_present(planes, pictures[0])]
+        return [_present(planes, pictures[0], least)]
     each = planes if len(planes) == count else planes.expand(count, -1, -1)
-    return [_present(plane[None], picture) for plane, picture in zip(each, pictures, strict=True)]
+    return [_present(plane[None], picture, least) for plane, picture in zip(each, pictures, strict=True)]
 
 
-def _present(planes: torch.Tensor, picture: Image) -> list[Array]:
+def _present(planes: torch.Tensor, picture: Image, least: float) -> list[Array]:
     found = (_array(plane) for plane in planes)
-    return [at_size(plane, picture.height, picture.width) > 0.5 for plane in found if (plane > 0.5).any()]
+    return [at_size(plane, picture.height, picture.width) for plane in found if (plane > least).any()]
+
+
+def masks_of(mask: torch.Tensor | None, pictures: Sequence[Image], what: str = "mask") -> list[list[Array]]:
+    """The same as masks, bool H×W: above a half."""
+    return [[plane > 0.5 for plane in planes if (plane > 0.5).any()] for planes in planes_of(mask, pictures, what)]
 
 
 def at_size(plane: Array, height: int, width: int) -> Array:
@@ -69,3 +77,13 @@ def stacked(planes: Sequence[Array]) -> torch.Tensor:
         place.copy_(torch.from_numpy(np.array(plane, dtype=np.float32)))
     kind = getattr(mm, "intermediate_dtype", lambda: torch.float32)()
     return result.to(mm.intermediate_device(), kind)
+
+
+def grown(mask: torch.Tensor, pixels: int) -> torch.Tensor:
+    """A mask H×W grown by a square of `pixels` on every side: the largest value around."""
+    if pixels <= 0:
+        return mask
+    wide = 2 * pixels + 1
+    plane = mask[None, None].float()
+    plane = torch.nn.functional.max_pool2d(plane, (1, wide), stride=1, padding=(0, pixels))
+    return torch.nn.functional.max_pool2d(plane, (wide, 1), stride=1, padding=(pixels, 0))[0, 0]

@@ -6,52 +6,43 @@ The editor writes one string of JSON:
      "objects": [{"box": [120, 40, 560, 700], "points": [[300, 200, 1], [40, 40, 0]]}, {"box": null, "points": …}]}
 
 Coordinates are pixels of the picture it was drawn on (width × height), x to the right, y down; they are scaled when the
-picture at hand has another size. A point is x, y, and 1 (on the object) or 0 (not on it). An empty string and a list
-without objects are no prompt; what is missing has its default, and what is unknown is left aside. Another version is
-refused, since nobody can know what it means.
+picture at hand has another size. A point is x, y, and 1 (on the object) or 0 (not on it). From version 2 on an object
+may have strokes, {"points": [[x, y], …], "width": 12, "label": 1}, and areas that were drawn around, with a width of 0.
+An empty string and a list without objects are no prompt; what is missing has its default, and what is unknown is left
+aside. Another version is refused, since nobody can know what it means.
 
 Other packs: points as a STRING of JSON, [{"x": 3, "y": 4}, …] or [[3, 4], …]; boxes as BOUNDING_BOX
-({"x", "y", "width", "height"}), BBOX ((x0, y0, x1, y1), …), BBOXES (one list for each picture) and SEGS (Impact pack).
+({"x", "y", "width", "height"}), BBOX ((x0, y0, x1, y1) or (x, y, width, height), …), BBOXES (one list for each picture)
+and SEGS (Impact pack). Points and boxes that are nowhere beyond 1 are shares of the picture's width and height.
 Everything that can come in one set for all pictures may also come as a list of sets, one for each.
+
+What they mean for one picture, objects.py says.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from matting_anything_core import Prompt, PromptError
+from matting_anything_core import PromptError
 
-VERSION = 1
+from .objects import Area, Box, Marked, Point, Shape
 
-Point = tuple[float, float]
-Box = tuple[float, float, float, float]
-MaskUse = Literal["box", "shape"]
-
-
-@dataclass(frozen=True)
-class Marked:
-    """One object: a box, points on it and points not on it; in pixels of the picture."""
-
-    box: Box | None = None
-    on: tuple[Point, ...] = ()
-    off: tuple[Point, ...] = ()
+VERSIONS = (1, 2)
+"""Of the editor's string: 2 has strokes."""
+BOX_FORMATS = ("auto", "xyxy", "xywh")
+"""What four bare numbers of a box are; auto: corners, unless they cannot be."""
 
 
-@dataclass(frozen=True, eq=False)
-class Given:
-    """What is known of one picture's objects: those that are marked one by one, and what belongs to any of them."""
+class Boxes(NamedTuple):
+    """Boxes of other packs as they were read: for each picture its objects, and what of them came to nothing."""
 
-    marked: tuple[Marked, ...] = ()
-    on: tuple[Point, ...] = ()
-    off: tuple[Point, ...] = ()
-    masks: tuple[np.ndarray[Any, Any], ...] = ()
-    text: str = ""
+    objects: list[tuple[Marked, ...]]
+    note: str = ""
 
 
 # --- the editor's string -------------------------------------------------------------------------------------------
@@ -65,17 +56,16 @@ def read_editor(text: str | None, width: int, height: int) -> tuple[Marked, ...]
     if not isinstance(content, Mapping):
         raise PromptError(f"the prompt holds {_named(content)}; expected what the Prompt Editor writes, a JSON object "
                           "with version, width, height and objects")
-    version = content.get("version", VERSION)
-    if version != VERSION:
+    version = content.get("version", 1)
+    if version not in VERSIONS or not _is_number(version):
         raise PromptError(f"the prompt was written in version {str(version)[:20]} of its format, and these nodes read "
-                          f"version {VERSION}; update Matting Anything, or mark the objects anew")
+                          f"versions {' and '.join(map(str, VERSIONS))}; update Matting Anything, or mark the objects "
+                          "anew")
     across = width / _positive(content.get("width"), width, "the prompt's width")
     down = height / _positive(content.get("height"), height, "the prompt's height")
-    objects = content.get("objects") or ()
-    if not isinstance(objects, Sequence) or isinstance(objects, str):
-        raise PromptError(f"objects in the prompt is {_named(objects)}; expected a list")
+    objects = _list(content.get("objects") or (), "objects in the prompt")
     read = (_object(item, across, down) for item in objects)
-    return tuple(item for item in read if item.box is not None or item.on or item.off)
+    return tuple(item for item in read if item != Marked())
 
 
 def _object(item: Any, across: float, down: float) -> Marked:
@@ -86,17 +76,38 @@ def _object(item: Any, across: float, down: float) -> Marked:
         x0, y0, x1, y1 = _numbers(item["box"], 4, "a box in the prompt")
         left, right, top, bottom = min(x0, x1), max(x0, x1), min(y0, y1), max(y0, y1)
         box = (left * across, top * down, right * across, bottom * down) if left < right and top < bottom else None
-    points = item.get("points") or ()
-    if not isinstance(points, Sequence) or isinstance(points, str):
-        raise PromptError(f"points in the prompt is {_named(points)}; expected a list of [x, y, label]")
     on, off = [], []
-    for point in points:
+    for point in _list(item.get("points") or (), "points in the prompt"):
         x, y, label = _numbers([*point, 1] if isinstance(point, Sequence) and len(point) == 2 else point, 3,
                                "a point in the prompt")
         if label not in (0, 1):
             raise PromptError(f"a point in the prompt has the label {label:g}; expected 1 (on the object) or 0 (not)")
         (on if label else off).append((x * across, y * down))
-    return Marked(box, tuple(on), tuple(off))
+    keep, drop = [], []
+    for stroke in _list(item.get("strokes"), "strokes in the prompt"):
+        label, area = _stroke(stroke, across, down)
+        (keep if label else drop).append(area)
+    return Marked(box, tuple(on), tuple(off), tuple(keep), tuple(drop))
+
+
+def _stroke(item: Any, across: float, down: float) -> tuple[bool, Area]:
+    if not isinstance(item, Mapping):
+        raise PromptError(f"strokes in the prompt holds {_named(item)}; expected strokes with points, width and label")
+    width = _number(item.get("width", 0), "a stroke's width")
+    label = _number(item.get("label", 1), "a stroke's label")
+    points = [_numbers(point, 2, "a point of a stroke") for point in _list(item.get("points"), "a stroke's points")]
+    if label not in (0, 1) or width < 0 or not points:
+        raise PromptError(f"a stroke in the prompt is {_named(item)}; expected at least one point, a width in pixels "
+                          "(0 for an area) and the label 1 (on the object) or 0 (not)")
+    return bool(label), Area(tuple((x * across, y * down) for x, y in points), width * (across * down) ** 0.5)
+
+
+def _list(value: Any, what: str) -> Sequence[Any]:
+    if value is None:
+        return ()
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        raise PromptError(f"{what} is {_named(value)}; expected a list")
+    return value
 
 
 def _positive(value: Any, otherwise: float, what: str) -> float:
@@ -111,18 +122,26 @@ def _positive(value: Any, otherwise: float, what: str) -> float:
 # --- points --------------------------------------------------------------------------------------------------------
 
 
-def read_points(text: str | None, count: int, what: str) -> list[tuple[Point, ...]]:
-    """Points for each of `count` pictures: STRING of JSON, one list for all or a list of lists. Raises PromptError."""
+def read_points(text: str | None, sizes: Sequence[tuple[int, int]], what: str) -> list[tuple[Point, ...]]:
+    """Points for each picture: STRING of JSON, one list for all or a list of lists. Raises PromptError.
+
+    sizes: width and height of each picture.
+    """
     content = _json(text, what)
     if content is None:
-        return [()] * count
+        return [()] * len(sizes)
     if isinstance(content, Mapping):
         content = [content]
     if not isinstance(content, list):
         raise PromptError(f'{what} holds {_named(content)}; expected JSON such as [{{"x": 3, "y": 4}}, …]')
+    parts: Sequence[Any] = [content] * len(sizes)
     if content and all(isinstance(item, list) and not _is_pair(item) for item in content):
-        return [tuple(_point(item, what) for item in part) for part in _for_each(content, count, what)]
-    return [tuple(_point(item, what) for item in content)] * count
+        parts = _for_each(content, len(sizes), what)
+    read = [tuple(_point(item, what) for item in part) for part in parts]
+    if not _are_shares(value for points in read for point in points for value in point):
+        return read
+    return [tuple((min(x * width, width - 1), min(y * height, height - 1)) for x, y in points)
+            for points, (width, height) in zip(read, sizes, strict=True)]
 
 
 def _is_pair(item: Any) -> bool:
@@ -136,55 +155,117 @@ def _point(item: Any, what: str) -> Point:
     return x, y
 
 
+def _are_shares(values: Iterable[float]) -> bool:
+    """Whether coordinates are shares of the picture: none is beyond 0..1, and some lie in between."""
+    known = list(values)
+    return all(0 <= value <= 1 for value in known) and any(0 < value < 1 for value in known)
+
+
 # --- boxes ---------------------------------------------------------------------------------------------------------
 
 
-def read_boxes(value: Any, sizes: Sequence[tuple[int, int]]) -> list[tuple[Box, ...]] | None:
-    """Boxes for each picture, in any of the known formats; None when none are given (an empty list is: nothing found).
+def read_boxes(value: Any, sizes: Sequence[tuple[int, int]], form: str = "auto") -> Boxes | None:
+    """Objects for each picture, in any of the known formats of boxes; None when none are given.
 
-    sizes: width and height of each picture. Boxes that are empty are left out. Raises PromptError.
+    Boxes without area are left out; the note says so when nothing else was there, and when an empty list came (a
+    detector found nothing). Raises PromptError.
+
+    Parameters
+    ----------
+    value
+        See the module.
+    sizes : sequence of (width, height)
+        Of each picture.
+    form : str
+        One of `BOX_FORMATS`.
     """
     if value is None:
         return None
     if _is_segs(value):
-        (height, width), segments = value
-        found = [_corners(getattr(segment, "bbox", None)) for segment in segments]
-        across_down = [(w / width if width else 1, h / height if height else 1) for w, h in sizes]
-        return [tuple((x0 * a, y0 * d, x1 * a, y1 * d) for x0, y0, x1, y1 in filter(None, found))
-                for a, d in across_down]
+        return _of_segs(value, sizes)
     if hasattr(value, "tolist"):  # an array or a tensor
         value = value.tolist()
     if isinstance(value, Mapping) and not {"x", "y", "width", "height"} & set(value) and "bboxes" in value:
         value = value["bboxes"]
-    if isinstance(value, Mapping) or _is_corners(value):
+    if isinstance(value, Mapping) or _is_four(value):
         value = [value]
     if not isinstance(value, (list, tuple)):
         raise PromptError(f"boxes is {_named(value)}; expected BOUNDING_BOX, BBOX, BBOXES or SEGS")
     items = [item.tolist() if hasattr(item, "tolist") else item for item in value]
-    if items and all(isinstance(item, (list, tuple)) and not _is_corners(item) for item in items):
-        return [_boxes(part) for part in _for_each(items, len(sizes), "boxes")]
-    return [_boxes(items)] * len(sizes)
+    parts: Sequence[Any] = [items] * len(sizes)
+    if items and all(isinstance(item, (list, tuple)) and not _is_four(item) for item in items):
+        parts = _for_each(items, len(sizes), "boxes")
+    rows = [[_row(item) for item in part] for part in parts]
+    bare = [row.numbers for part in rows for row in part if not row.sized]
+    sized = form == "xywh" or (form == "auto" and _must_be_sizes(bare, rows, sizes))
+    shares = _are_shares(number for part in rows for row in part for number in row.numbers) or \
+        all(row.numbers == (0, 0, 1, 1) for part in rows for row in part)
+    objects = []
+    for part, (width, height) in zip(rows, sizes, strict=True):
+        scale = (width, height) if shares else (1, 1)
+        found = (_corners(row, scale, sized) for row in part)
+        objects.append(tuple(Marked(box=box) for box in found if box is not None))
+    return Boxes(objects, _nothing_of(rows, objects, "width and height" if sized else "corners"))
 
 
-def _boxes(items: Sequence[Any]) -> tuple[Box, ...]:
-    return tuple(box for box in map(_corners, items) if box is not None)
+class _Row(NamedTuple):
+    """Four numbers of a box; sized: as x, y, width, height beyond doubt."""
+
+    numbers: tuple[float, float, float, float]
+    sized: bool
 
 
-def _corners(item: Any) -> Box | None:
-    """x0, y0, x1, y1; None for a box without area."""
+def _row(item: Any) -> _Row:
     if hasattr(item, "tolist"):
         item = item.tolist()
     if isinstance(item, Mapping):
-        x0, y0, width, height = _numbers([item.get(name) for name in ("x", "y", "width", "height")], 4,
-                                         "a box with x, y, width, height")
-        x1, y1 = x0 + width, y0 + height
-    else:
-        x0, y0, x1, y1 = _numbers(item[:4] if isinstance(item, (list, tuple)) and len(item) in (5, 6) else item, 4,
-                                  "a box")
-    return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
+        x, y, width, height = _numbers([item.get(name) for name in ("x", "y", "width", "height")], 4,
+                                       "a box with x, y, width, height")
+        return _Row((x, y, width, height), True)
+    a, b, c, d = _numbers(item[:4] if isinstance(item, (list, tuple)) and len(item) in (5, 6) else item, 4, "a box")
+    return _Row((a, b, c, d), False)
 
 
-def _is_corners(value: Any) -> bool:
+def _must_be_sizes(
+    bare: Sequence[tuple[float, float, float, float]], rows: Sequence[Sequence[_Row]],
+    sizes: Sequence[tuple[int, int]],
+) -> bool:
+    """Whether four numbers each can only be x, y, width, height: as corners one is the wrong way round, and as sizes
+    all lie in their pictures (with a pixel of rounding)."""
+    if not any(c < a or d < b for a, b, c, d in bare):
+        return False
+    shares = _are_shares(number for row in bare for number in row)
+    for part, (width, height) in zip(rows, sizes, strict=True):
+        most = (1.0, 1.0) if shares else (float(width), float(height))
+        for row in part:
+            a, b, c, d = row.numbers
+            if not row.sized and (c <= 0 or d <= 0 or a + c > most[0] + 1 or b + d > most[1] + 1):
+                return False
+    return True
+
+
+def _corners(row: _Row, scale: tuple[float, float], sized: bool) -> Box | None:
+    """x0, y0, x1, y1 in pixels; None for a box without area."""
+    x0, y0, x1, y1 = row.numbers
+    if row.sized or sized:
+        x1, y1 = x0 + x1, y0 + y1
+    box = x0 * scale[0], y0 * scale[1], x1 * scale[0], y1 * scale[1]
+    return box if box[0] < box[2] and box[1] < box[3] else None
+
+
+def _nothing_of(rows: Sequence[Sequence[_Row]], objects: Sequence[Sequence[Marked]], form: str) -> str:
+    """What was read where no box is left in any picture; nothing to say otherwise."""
+    if any(objects):
+        return ""
+    read = [row for part in rows for row in part]
+    if not read:
+        return "boxes is an empty list, so a detector found nothing"
+    first = ", ".join(f"{number:g}" for number in read[0].numbers)
+    hint = "" if read[0].sized else f" (read as {form}; box_format can change that)"
+    return f"boxes holds {len(read)} without area, such as {first}{hint}"
+
+
+def _is_four(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and len(value) in (4, 5, 6) and all(_is_number(item) for item in value[:4])
 
 
@@ -194,63 +275,21 @@ def _is_segs(value: Any) -> bool:
         and all(hasattr(item, "bbox") for item in value[1])
 
 
-# --- objects -------------------------------------------------------------------------------------------------------
-
-
-def prompts_of(given: Given, mask_use: MaskUse = "box") -> list[Prompt]:
-    """The library's prompts for one picture, one for each object. Their order: marked objects, then masks, then points.
-
-    - Every marked object (the editor's, each box) is one; so is each mask, unless there is exactly one of both: then
-      they describe the same object.
-    - A mask's bounds are its object's box; with mask_use "shape", or beside a box, the model also gets its shape.
-    - Further points go to the object whose box holds them. Positive ones that no box holds are an object of their own;
-      a single object takes all of them.
-    - Words restrict themselves to each object's box; without objects they are looked for in the whole picture.
-    """
-    shaped = mask_use == "shape"
-    if len(given.marked) == 1 and len(given.masks) == 1:
-        [marked], [mask] = given.marked, given.masks
-        boxed = marked if marked.box is not None else replace(marked, box=bounds(mask))
-        objects = [(boxed, mask if shaped or marked.box is not None else None)]
-    else:
-        objects = [(item, None) for item in given.marked]
-        objects += [(Marked(box=bounds(mask)), mask if shaped else None) for mask in given.masks]
-    objects = _with_points(objects, given.on, given.off)
-    if not objects:
-        return [Prompt(text=given.text)] if given.text else []
-    return [_prompt(marked, mask, given.text) for marked, mask in objects]
-
-
-def _with_points(objects: list[tuple[Marked, Any]], on: Sequence[Point], off: Sequence[Point]) -> list[Any]:
-    if not on and not off:
-        return objects
-    if len(objects) <= 1:
-        marked, mask = objects[0] if objects else (Marked(), None)
-        return [(replace(marked, on=(*marked.on, *on), off=(*marked.off, *off)), mask)]
-    left = list(on)
-    spread = []
-    for marked, mask in objects:
-        own = [point for point in left if _holds(marked.box, point)]
-        left = [point for point in left if point not in own]
-        away = [point for point in off if marked.box is None or _holds(marked.box, point)]
-        spread.append((replace(marked, on=(*marked.on, *own), off=(*marked.off, *away)), mask))
-    return [*spread, (Marked(on=tuple(left), off=tuple(off)), None)] if left else spread
-
-
-def _prompt(marked: Marked, mask: Any, text: str) -> Prompt:
-    points = [*marked.on, *marked.off]
-    return Prompt(box=marked.box, points=points or None, mask=mask, text=text or None,
-                  labels=[1] * len(marked.on) + [0] * len(marked.off) if points else None)
-
-
-def _holds(box: Box | None, point: Point) -> bool:
-    return box is not None and box[0] <= point[0] <= box[2] and box[1] <= point[1] <= box[3]
-
-
-def bounds(mask: np.ndarray[Any, Any]) -> Box:
-    """The box around what is true in a mask, which must not be empty."""
-    rows, columns = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
-    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+def _of_segs(value: Any, sizes: Sequence[tuple[int, int]]) -> Boxes:
+    """The Impact pack's segments: boxes with the masks that were found in them, unless these are the boxes again."""
+    (height, width), segments = value
+    rows = [_row(getattr(segment, "bbox", None)) for segment in segments]
+    objects = []
+    for w, h in sizes:
+        scale = w / width if width else 1, h / height if height else 1
+        found = []
+        for row, segment in zip(rows, segments, strict=True):
+            box = _corners(row, scale, sized=False)
+            if box is not None:
+                found.append(Marked(box=box, shape=Shape.of(segment, (int(width), int(height)), (w, h))))
+        objects.append(tuple(found))
+    return Boxes(objects, _nothing_of([rows], objects, "corners") if segments else
+                 "boxes is SEGS without segments, so a detector found nothing")
 
 
 # --- reading -------------------------------------------------------------------------------------------------------

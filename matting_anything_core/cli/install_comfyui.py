@@ -13,7 +13,7 @@ examples:
   matting-anything install comfyui ~/ComfyUI --uninstall
 
 It copies or links files and installs no packages: what the Python that runs ComfyUI lacks is named, with a command that
-leaves its torch, numpy and OpenCV as they are.
+leaves its torch, numpy and OpenCV as they are; the exit status is 1 as long as something is missing.
 """
 
 
@@ -32,14 +32,14 @@ def add(hosts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Install them, or take them out."""
+    """Install them, or take them out; 1 when the Python that runs ComfyUI lacks something."""
     from ..install import comfyui
 
     folder = args.folder.expanduser().absolute()
     if args.uninstall:
-        lines = comfyui.uninstall(folder)
+        done = comfyui.Installed(comfyui.uninstall(folder), True)
     else:
         python = comfyui.python_of(folder) if args.python is None else args.python.expanduser().absolute()
-        lines = comfyui.install(folder, python, link=args.link)
-    print("\n".join(lines))
-    return 0
+        done = comfyui.install(folder, python, link=args.link)
+    print("\n".join(done.lines))
+    return 0 if done.complete else 1

@@ -5,13 +5,18 @@ missing in the Python that runs it. Nothing is installed into that Python: its t
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from .files import InstallError, host_files, put_folder, remove_folder
 
@@ -26,10 +31,18 @@ MODULES = {
     "filelock": "filelock", "tqdm": "tqdm",
 }
 """What the nodes import, and the package that has it. OpenCV is whichever of its packages is there."""
+PACKAGE = "matting-anything-core"
 _ASK = """
 import importlib.util, json, sys
 print(json.dumps([name for name in sys.argv[1:] if importlib.util.find_spec(name) is None]))
 """
+
+
+class Installed(NamedTuple):
+    """What was done, in lines, and whether the Python that runs ComfyUI has all that the nodes need."""
+
+    lines: list[str]
+    complete: bool
 
 
 def comfyui_version(folder: Path) -> tuple[int, ...]:
@@ -70,8 +83,30 @@ def missing_packages(python: Path) -> list[str]:
     return [MODULES[name] for name in names]
 
 
-def install(folder: Path, python: Path, *, link: bool) -> list[str]:
-    """Put the nodes into the ComfyUI in `folder`; returns what was done and what is missing, in lines.
+def requirement() -> str:
+    """How pip is told of this package, as it got here: the folder of a checkout, a wheel's file, a repository, or, from
+    an index, its name and version."""
+    checkout = Path(__file__).resolve().parents[2]
+    if (checkout / "pyproject.toml").is_file() and (checkout / "comfy_nodes").is_dir():
+        return str(checkout)
+    try:
+        found = importlib.metadata.distribution(PACKAGE)
+    except importlib.metadata.PackageNotFoundError:
+        return PACKAGE
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        origin = json.loads(found.read_text("direct_url.json") or "")  # PEP 610
+        if "vcs_info" in origin:
+            return f"{PACKAGE} @ {origin['vcs_info']['vcs']}+{origin['url']}@{origin['vcs_info']['commit_id']}"
+        if urlsplit(origin["url"]).scheme != "file":
+            return f"{PACKAGE} @ {origin['url']}"
+        path = Path(url2pathname(urlsplit(origin["url"]).path))
+        if path.exists():
+            return str(path)
+    return f"{PACKAGE}=={found.version}"
+
+
+def install(folder: Path, python: Path, *, link: bool) -> Installed:
+    """Put the nodes into the ComfyUI in `folder`; returns what was done and what is missing.
 
     link: a symbolic link to the files of this package instead of a copy, so that updates arrive by themselves.
     Raises InstallError, also when something else stands in the nodes' place.
@@ -100,11 +135,13 @@ def install(folder: Path, python: Path, *, link: bool) -> list[str]:
     lines = [f"ComfyUI {'.'.join(map(str, version))}: {'linked' if link else 'copied'} the nodes to {target}",
              f"The example workflows' pictures are in {pictures}"]
     if missing:
+        wanted = [requirement() if name == PACKAGE else name for name in missing]
         lines += [f"{python} lacks {', '.join(missing)}. This gets them, and moves nothing else:",
-                  f"  {python} -m pip install --no-deps {' '.join(missing)}"]
+                  f"  {shlex.quote(str(python))} -m pip install --no-deps {' '.join(map(shlex.quote, wanted))}"]
     else:
         lines.append(f"{python} has all that the nodes need")
-    return [*lines, "Start ComfyUI anew; the nodes are under mask > matting, examples under Browse Templates"]
+    lines.append("Start ComfyUI anew; the nodes are under mask > matting, examples under Browse Templates")
+    return Installed(lines, not missing)
 
 
 def uninstall(folder: Path) -> list[str]:

@@ -90,7 +90,7 @@ test("what the pointer takes hold of: points before boxes, corners before edges,
 test("a prompt follows the picture to another size, and what cannot be read is left alone", () => {
   const { prompt } = open([{ box: [10, 10, 30, 30], points: [[99, 79, 1]], name: "dog" }]);
   const scaled = model.fitPrompt(prompt, 200, 40);
-  assert.deepEqual(scaled.objects, [{ box: [20, 5, 60, 15], points: [[198, 39, 1]], extra: { name: "dog" } }]);
+  assert.deepEqual(scaled.objects, [{ box: [20, 5, 60, 15], points: [[198, 39, 1]], strokes: [], extra: { name: "dog" } }]);
   assert.equal(model.fitPrompt(prompt, 100, 80), prompt);
   assert.deepEqual(model.fitPrompt(emptyPrompt(), 7, 8), emptyPrompt(7, 8));
   assert.equal(model.fitPrompt(parsePrompt("a dog"), 7, 8).unread, "a dog");
@@ -114,4 +114,23 @@ test("undo and redo go step by step; the steps of one drag are one", () => {
   assert.equal(history.present.prompt.objects[0].points[0][0], 13);
   assert.equal(model.advance(history, model.select(history.present, null)).past.length, history.past.length);
   assert.equal(model.advance(history, model.clear(history.present)).future.length, 0);
+});
+
+test("strokes belong to objects, are moved, turned, scaled and deleted", () => {
+  let state = model.addStroke(start(), [[10.04, 20], [30, 20]], 5, 1);
+  state = model.addStroke(state, [[1, 1], [9, 1], [5, 9]], 0, 0);
+  assert.deepEqual(state.prompt.objects[0].strokes, [
+    { points: [[10, 20], [30, 20]], width: 5, label: 1 }, { points: [[1, 1], [9, 1], [5, 9]], width: 0, label: 0 }]);
+  assert.deepEqual(state.selected, { object: 0, part: "stroke", index: 1 });
+  const moved = model.moveSelected(state, 2, -1);
+  assert.deepEqual(moved.prompt.objects[0].strokes[1].points, [[3, 0], [11, 0], [7, 8]]);
+  assert.equal(model.flipSelected(state).prompt.objects[0].strokes[1].label, 1);
+  const scaled = model.fitPrompt(state.prompt, 200, 160).objects[0].strokes[0];
+  assert.deepEqual(scaled, { points: [[20, 40], [60, 40]], width: 10, label: 1 });
+  const boxed = model.addBox(state, [0, 0], [40, 30]);
+  assert.equal(boxed.prompt.objects.length, 1);
+  state = model.deleteSelected(state);
+  assert.deepEqual(state.selected, { object: 0, part: "stroke", index: 0 });
+  assert.equal(model.deleteSelected(state).prompt.objects.length, 0);
+  assert.deepEqual(model.things(boxed.prompt).map(({ part }) => part), ["box", "stroke", "stroke"]);
 });

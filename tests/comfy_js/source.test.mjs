@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { executedPicture, parseFile, pictureAt } from "../../comfy_nodes/web/js/source.js";
+import { consumersOf, executedMattes, executedPicture, parseFile, pictureAt, upTo } from "../../comfy_nodes/web/js/source.js";
 
 const LOAD = { nodeData: { input: { required: { image: [["a.png"], { image_upload: true }] } } } };
 
@@ -100,4 +100,34 @@ test("what the editor's own node saw when it ran", () => {
   const { file, width, height } = executedPicture(node, outputs);
   assert.deepEqual([file.filename, file.type, width, height], ["e.png", "temp", 4000, 3000]);
   assert.equal(executedPicture(node, {}), null);
+});
+
+test("the mattes and frames of a run", () => {
+  const graph = graphOf({ 9: editor(null) }, []);
+  const one = (filename, index) => ({ filename, subfolder: "", type: "temp", width: 4, height: 3, index });
+  const outputs = { 9: { matting_anything_picture: [one("a.jpg", 0), one("b.jpg", 7)], matting_anything_matte: [one("m.png", 0)] } };
+  const { frames } = executedPicture(graph.getNodeById(9), outputs);
+  assert.deepEqual(frames.map(({ file, index }) => [file.filename, index]), [["a.jpg", 0], ["b.jpg", 7]]);
+  assert.deepEqual(executedMattes(graph.getNodeById(9), outputs).map(({ width, height }) => [width, height]), [[4, 3]]);
+  assert.deepEqual(executedMattes(graph.getNodeById(9), {}), []);
+});
+
+test("which nodes an editor feeds, through a reroute too", () => {
+  const prompt = (link) => ({ comfyClass: "Matte", inputs: [{ name: "prompt", link }] });
+  const reroute = { isVirtualNode: true, inputs: [{ link: 3 }], getInputLink: () => graph.links[3] };
+  const graph = graphOf({ 1: editor(null), 2: prompt(2), 4: reroute, 5: prompt(4), 6: prompt(null) },
+    [[2, 1, 1, 2, 0], [3, 1, 1, 4, 0], [4, 4, 0, 5, 0]]);
+  assert.deepEqual(consumersOf(graph.getNodeById(1), "prompt", "Matte").map(({ id }) => id), [2, 5]);
+});
+
+test("what a node needs of a graph, and nothing after it", () => {
+  const graph = {
+    1: { class_type: "Load", inputs: {} }, "7:2": { class_type: "Editor", inputs: { image: ["1", 0] } },
+    "7:3": { class_type: "Matte", inputs: { prompt: ["7:2", 1], text: "" } },
+    4: { class_type: "Save", inputs: { images: ["7:3", 0] } }, 5: { class_type: "Other", inputs: {} },
+  };
+  const found = upTo(graph, "Matte", 2, "prompt");
+  assert.equal(found.id, "7:3");
+  assert.deepEqual(Object.keys(found.graph).sort(), ["1", "7:2", "7:3"]);
+  assert.equal(upTo(graph, "Matte", 9, "prompt"), null);
 });

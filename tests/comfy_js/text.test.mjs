@@ -9,7 +9,7 @@ const TEXT = `{"version": 1, "width": 640, "height": 480, "objects": [
 
 test("what was written reads back, to the letter", () => {
   const prompt = parsePrompt(TEXT);
-  assert.deepEqual(prompt.objects[0], { box: [10, 20, 300, 400], points: [[120, 80, 1], [30, 40, 0]], extra: {} });
+  assert.deepEqual(prompt.objects[0], { box: [10, 20, 300, 400], points: [[120, 80, 1], [30, 40, 0]], strokes: [], extra: {} });
   assert.deepEqual([prompt.width, prompt.height, prompt.unread, prompt.migrated], [640, 480, null, false]);
   assert.equal(formatPrompt(prompt), TEXT);
 });
@@ -22,8 +22,8 @@ test("no text is a prompt without objects, and the other way round", () => {
 
 test("missing keys are no error", () => {
   assert.deepEqual(parsePrompt('{"objects": [{}, {"points": [[1, 2]]}]}').objects, [
-    { box: null, points: [], extra: {} },
-    { box: null, points: [[1, 2, 1]], extra: {} },
+    { box: null, points: [], strokes: [], extra: {} },
+    { box: null, points: [[1, 2, 1]], strokes: [], extra: {} },
   ]);
   assert.deepEqual(parsePrompt('{"version": 1}'), emptyPrompt());
 });
@@ -40,7 +40,8 @@ test("a reversed box is put right", () => {
 
 test("what cannot be read stays whole", () => {
   const texts = [
-    "a dog", "3", "null", '"x"', "{", '{"version": 2, "objects": []}', '{"version": "one"}', '{"objects": 7}',
+    "a dog", "3", "null", '"x"', "{", '{"version": 3, "objects": []}', '{"objects": [{"strokes": [{"points": []}]}]}',
+    '{"objects": [{"strokes": [{"points": [[1, 2]], "width": -1}]}]}', '{"version": "one"}', '{"objects": 7}',
     '{"objects": [null]}', '{"objects": [{"box": [1, 2, 3]}]}', '{"objects": [{"points": [["a", 2, 1]]}]}',
     '{"objects": [{"box": {"x": 1}}]}', '[{"x": 1}]',
   ];
@@ -57,15 +58,24 @@ test("version 0, boxes and points side by side, becomes objects", () => {
   }));
   assert.equal(prompt.migrated, true);
   assert.deepEqual(prompt.objects, [
-    { box: [0, 0, 90, 50], points: [[80, 40, 1], [99, 49, 1]], extra: {} },
-    { box: [10, 10, 30, 30], points: [[20, 20, 0]], extra: {} },
+    { box: [0, 0, 90, 50], points: [[80, 40, 1], [99, 49, 1]], strokes: [], extra: {} },
+    { box: [10, 10, 30, 30], points: [[20, 20, 0]], strokes: [], extra: {} },
   ]);
   assert.equal(parsePrompt(formatPrompt(prompt)).migrated, false);
 });
 
 test("other packs' points are read", () => {
   assert.deepEqual(parsePrompt('[{"x": 3, "y": 4}, {"x": 5, "y": 6, "label": 0}]').objects, [
-    { box: null, points: [[3, 4, 1], [5, 6, 0]], extra: {} },
+    { box: null, points: [[3, 4, 1], [5, 6, 0]], strokes: [], extra: {} },
   ]);
   assert.deepEqual(parsePrompt('{"boxes": [{"x": 1, "y": 2, "width": 3, "height": 4}]}').objects[0].box, [1, 2, 4, 6]);
+});
+
+test("strokes make it version 2, and read back to the letter", () => {
+  const text = `{"version": 2, "width": 9, "height": 9, "objects": [
+  {"box": null, "points": [], "strokes": [{"points": [[1, 2], [3.5, 4]], "width": 6, "label": 0}]}
+]}`;
+  assert.equal(formatPrompt(parsePrompt(text)), text);
+  assert.deepEqual(parsePrompt('{"objects": [{"strokes": [{"points": [[1, 2]]}]}]}').objects[0].strokes,
+    [{ points: [[1, 2]], width: 0, label: 1 }]);
 });

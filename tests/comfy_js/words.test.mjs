@@ -6,7 +6,7 @@ import { describe } from "../../comfy_nodes/web/js/status.js";
 import { emptyPrompt } from "../../comfy_nodes/web/js/text.js";
 
 const en = wordsFor("en");
-const others = ["de", "fr"];
+const others = ["es", "fr", "ja", "ko", "ru", "zh"];
 
 for (const language of others) {
   test(`${language} has every text that English has, with the same places to fill`, () => {
@@ -21,7 +21,7 @@ for (const language of others) {
 
 test("a locale that is not there falls back to English", () => {
   assert.equal(wordsFor("fr-CA"), wordsFor("fr"));
-  for (const locale of ["zh-TW", "constructor", "", undefined]) assert.equal(wordsFor(locale), en);
+  for (const locale of ["tr", "constructor", "", undefined]) assert.equal(wordsFor(locale), en);
   assert.equal(fill("{a} {b}", { a: 1, b: 0 }), "1 0");
 });
 
@@ -31,7 +31,7 @@ test("the status line tells the state, and what is wrong with it", () => {
   assert.equal(line(start), en.begin);
   const negative = addPoint(start, 3, 4, 0);
   assert.equal(line(negative), "Object 1 of 1 · Point 3, 4: not on it");
-  assert.match(line({ ...negative, selected: null }), /needs a box or a click on the object/);
+  assert.match(line({ ...negative, selected: null }), /needs a box, a click or a stroke on the object/);
   const box = addBox(select(negative, null), [10, 10], [40, 30]);
   assert.equal(line(box), "Object 2 of 2 · Box 10, 10 to 40, 30");
   assert.equal(line({ ...box, selected: null }), "Object 2 of 2 · box 30 × 20");

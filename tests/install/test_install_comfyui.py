@@ -66,7 +66,37 @@ def test_missing_packages_are_named_with_a_command_that_moves_nothing(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(comfyui, "MODULES", {"torch": "torch", "no_such_module_here": "no-such-package"})
-    assert "pip install --no-deps no-such-package" in "\n".join(
-        comfyui.install(folder, Path(sys.executable), link=False))
+    done = comfyui.install(folder, Path(sys.executable), link=False)
+    assert "pip install --no-deps no-such-package" in "\n".join(done.lines)
+    assert not done.complete
+    assert main(["install", "comfyui", str(folder), "--python", sys.executable]) == 1
     with pytest.raises(InstallError, match="--python"):
         comfyui.install(folder, folder / "no-python", link=False)
+
+
+def test_the_command_for_this_package_works_as_it_was_got(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a checkout its folder, from a wheel or a repository that, from an index the name and version."""
+    monkeypatch.setattr(comfyui, "MODULES", {"no_such_module_here": comfyui.PACKAGE})
+    checkout = Path(__file__).resolve().parents[2]
+    assert comfyui.requirement() == str(checkout)
+    assert f"--no-deps {checkout}" in "\n".join(comfyui.install(folder, Path(sys.executable), link=False).lines)
+    monkeypatch.setattr(comfyui, "__file__", str(folder / "site" / "package" / "install" / "comfyui.py"))
+    wheel = folder / "a wheel-0.2.0.whl"
+    wheel.touch()
+
+    class Got:
+        version = "0.2.0"
+        origin = ""
+
+        def read_text(self, name: str) -> str:
+            assert name == "direct_url.json"
+            return self.origin
+
+    monkeypatch.setattr(comfyui.importlib.metadata, "distribution", lambda name: Got())
+    commit = '{"url": "https://example.org/it.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}}'
+    for origin, expected in ((f'{{"url": "{wheel.as_uri()}"}}', str(wheel)),
+                             ('{"url": "file:///gone.whl"}', "matting-anything-core==0.2.0"),
+                             ("", "matting-anything-core==0.2.0"), ("{", "matting-anything-core==0.2.0"),
+                             (commit, "matting-anything-core @ git+https://example.org/it.git@abc")):
+        Got.origin = origin
+        assert comfyui.requirement() == expected

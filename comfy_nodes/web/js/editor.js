@@ -6,20 +6,23 @@
 import { fitWindow, panWindow, toPicture, zoomWindow } from "./geometry.js";
 import { listenToKeyboard } from "./keyboard.js";
 import { fill } from "./locale.js";
-import { advance, clear, deleteSelected, fitPrompt, objectForBox, openHistory, openState, redo, select, undo } from "./model.js";
+import { advance, clear, deleteSelected, fitPrompt, objectForBox, openHistory, openState, redo, select, things, undo } from "./model.js";
 import { buildPanel } from "./panel.js";
 import { listenToPointer } from "./pointer.js";
 import { describe } from "./status.js";
 import { emptyPrompt, formatPrompt, parsePrompt } from "./text.js";
-import { drawScene } from "./view.js";
+import { drawScene, veilOf } from "./view.js";
 
 const MOST_PIXELS = 4096; // longest side of the canvas in memory, however far the graph is zoomed in
 const ZOOM_STEP = 1.25;
+const BRUSH_SHARE = 1 / 40; // of the picture's longer side: the brush at first
+const THINNEST = 1;
+const THICKEST = 1 / 4; // of the picture's longer side
 
 export class Editor {
   /**
-   * host: {readText(), writeText(text), isLinked()} for the node's text widget, {changing(change)} around each edit.
-   * words: as in locale.js.
+   * host: {readText(), writeText(text), isLinked()} for the node's text widget, {changing(change)} around each edit,
+   * {canRun(), run()} for the matte of what is drawn. words: as in locale.js.
    */
   constructor(host, words) {
     this.host = host;
@@ -32,7 +35,18 @@ export class Editor {
     this.picture = null; // {url, width?, height?} that is shown or being loaded
     this.size = [0, 0];
     this.window = null; // null: the whole picture
+    this.frames = []; // of a batch: [{url, width, height, index}, …]
+    this.place = 0; // which of them is shown
+    this.mattes = []; // likewise, of the last run
+    this.veil = null; // the shown frame's matte, {url, canvas} or {url} while it is loaded
+    this.matteShown = true;
+    this.busy = false;
     this.tool = "positive";
+    this.shape = "point";
+    this.brush = 0; // pixels of the picture across; 0: as it is at first
+    this.brushAt = null;
+    this.line = null;
+    this.cancelGesture = () => false;
     this.space = false;
     this.cross = null;
     this.draft = null;
@@ -50,7 +64,10 @@ export class Editor {
     listenToKeyboard(this, signal);
     this.listenToButtons(signal);
     const { canvas, root, stage } = this.panel;
-    const observer = new ResizeObserver(() => this.redraw());
+    const observer = new ResizeObserver(() => {
+      this.refreshPlace(); // the zoom goes with the size
+      this.redraw();
+    });
     observer.observe(stage);
     signal.addEventListener("abort", () => observer.disconnect());
     // A press elsewhere ends the editor's hold on the keyboard, so that Delete means the graph's node again.
@@ -66,8 +83,13 @@ export class Editor {
   }
 
   listenToButtons(signal) {
-    const { buttons, text, help } = this.panel;
+    const { buttons, text, help, brush, frames } = this.panel;
     const actions = {
+      point: () => this.setShape("point"),
+      brush: () => this.setShape("brush"),
+      lasso: () => this.setShape("lasso"),
+      run: () => this.run(),
+      matte: () => this.showMatte(!this.matteShown),
       positive: () => this.setTool("positive"),
       negative: () => this.setTool("negative"),
       pan: () => this.setTool("pan"),
@@ -83,6 +105,8 @@ export class Editor {
       help: () => this.openHelp(help.hidden),
     };
     for (const [name, action] of Object.entries(actions)) buttons[name].addEventListener("click", action, { signal });
+    brush.addEventListener("input", () => this.setBrush(this.brushLimits().from(Number(brush.value))), { signal });
+    frames.slider.addEventListener("input", () => this.showFrame(Number(frames.slider.value)), { signal });
     text.apply.addEventListener("click", () => this.applyText(), { signal });
     text.close.addEventListener("click", () => this.openText(false), { signal });
     // Typing in the text and pressing a button are no commands to ComfyUI.
@@ -106,6 +130,12 @@ export class Editor {
   /** Go to the next state; a changed prompt is written into the widget. Steps of one `kind` in a row are undone at once. */
   advance(state, kind = null) {
     this.setHistory(advance(this.history, state, kind));
+  }
+
+  /** Select what comes last, which a key then moves or deletes. */
+  selectLast() {
+    const last = things(this.state.prompt).at(-1);
+    if (last) this.advance(select(this.state, last));
   }
 
   undo() {
@@ -152,6 +182,70 @@ export class Editor {
 
   // -- the picture
 
+  /** Show the pictures of a batch [{url, width?, height?, index?}, …]; none, with a note that says why there is none. */
+  showFrames(frames, note = "") {
+    this.frames = frames;
+    this.place = Math.min(this.place, Math.max(frames.length - 1, 0));
+    this.showPicture(frames[this.place] ?? null, note);
+    this.showVeil();
+  }
+
+  showFrame(place) {
+    this.place = place;
+    this.showFrames(this.frames);
+    this.refresh();
+  }
+
+  /** The mattes of the last run [{url, width, height, index}, …], one for each picture of the batch that is shown. */
+  setMattes(mattes) {
+    this.mattes = mattes;
+    this.showVeil();
+  }
+
+  /** Load the shown frame's matte, if there is one of its size. */
+  showVeil() {
+    const frame = this.frames[this.place];
+    const matte = frame && this.mattes.find(({ index }) => index === (frame.index ?? this.place));
+    if (matte?.url === this.veil?.url) return;
+    this.veil = matte ? { url: matte.url } : null;
+    this.refresh();
+    if (!matte) return;
+    const { veil } = this;
+    const image = new Image();
+    image.onload = () => {
+      if (this.veil !== veil) return;
+      veil.size = [matte.width, matte.height];
+      veil.canvas = veilOf(image);
+      this.refresh();
+    };
+    image.src = matte.url;
+  }
+
+  /** The veil to draw: it is that of the picture shown, and wanted. */
+  get shownVeil() {
+    const { veil } = this;
+    return this.matteShown && veil?.canvas && veil.size.join() === this.size.join() ? veil.canvas : null;
+  }
+
+  showMatte(shown) {
+    this.matteShown = shown;
+    this.refresh();
+  }
+
+  /** Have the matte made of what is drawn. */
+  async run() {
+    if (this.busy || !this.host.canRun()) return;
+    this.setBusy(true);
+    this.matteShown = true;
+    if (!(await this.host.run())) this.setBusy(false);
+  }
+
+  setBusy(busy) {
+    this.busy = busy;
+    this.panel.root.classList.toggle("mae-busy", busy);
+    this.refresh();
+  }
+
   /** Show the picture {url, width?, height?}, or null with a note that says why there is none. */
   showPicture(picture, note = "") {
     if (picture?.url === this.picture?.url && (picture || note === this.note)) return;
@@ -173,8 +267,12 @@ export class Editor {
     this.note = note;
     if (image) {
       const size = [this.picture.width || image.naturalWidth, this.picture.height || image.naturalHeight];
-      if (size[0] !== this.size[0] || size[1] !== this.size[1]) this.window = null;
+      if (size[0] !== this.size[0] || size[1] !== this.size[1]) {
+        this.window = null;
+        this.brush = 0;
+      }
       this.size = size;
+      if (!this.brush) this.brush = Math.max(THINNEST, Math.round(Math.max(...size) * BRUSH_SHARE));
       this.history = this.fitted(this.history);
     }
     this.refresh();
@@ -234,6 +332,38 @@ export class Editor {
     this.refresh();
   }
 
+  setShape(shape) {
+    this.shape = shape;
+    if (this.tool === "pan") this.tool = "positive";
+    this.refresh();
+  }
+
+  /** The brush's width in pixels of the picture. */
+  setBrush(width) {
+    this.brush = Math.min(Math.max(width, THINNEST), this.brushLimits().most);
+    this.refresh();
+  }
+
+  /** The thickest brush, and its widths on a slider 0..1, whose steps grow with them. */
+  brushLimits() {
+    const most = Math.max(...this.size, 8) * THICKEST;
+    return { most, from: (share) => most ** share, to: (width) => Math.log(width) / Math.log(most) };
+  }
+
+  /** Where the brush is, null for nowhere. */
+  showBrush(at, label = 1) {
+    const shown = at && this.shape === "brush" && this.editable && !this.pans();
+    if (!shown && !this.brushAt) return;
+    this.brushAt = shown ? { at, label, width: this.brush } : null;
+    this.redraw();
+  }
+
+  /** The stroke that is being drawn, or null. */
+  setLine(line) {
+    this.line = line;
+    this.redraw();
+  }
+
   setSpace(space) {
     this.space = space;
     this.panel.canvas.style.cursor = this.pans() ? "grab" : "crosshair";
@@ -291,7 +421,7 @@ export class Editor {
 
   /** Bring message, status, buttons and canvas up to date. */
   refresh() {
-    const { buttons, status, text, help } = this.panel;
+    const { buttons, status, text, help, brush } = this.panel;
     const { past, future } = this.history;
     const { state, editable } = this;
     this.refreshMessage();
@@ -299,6 +429,13 @@ export class Editor {
     if (status.textContent !== line) status.textContent = line;
     status.title = line;
     for (const name of ["positive", "negative", "pan"]) buttons[name].setAttribute("aria-checked", String(this.tool === name));
+    for (const name of ["point", "brush", "lasso"]) buttons[name].setAttribute("aria-checked", String(this.shape === name));
+    brush.hidden = this.shape !== "brush";
+    brush.value = String(this.brushLimits().to(this.brush || THINNEST));
+    buttons.run.disabled = !this.image || this.busy || !this.host.canRun();
+    buttons.matte.disabled = !this.veil;
+    buttons.matte.setAttribute("aria-pressed", String(this.matteShown && this.veil !== null));
+    this.refreshFrames();
     buttons.text.setAttribute("aria-pressed", String(!text.sheet.hidden));
     buttons.help.setAttribute("aria-pressed", String(!help.hidden));
     text.apply.disabled = this.host.isLinked();
@@ -327,6 +464,15 @@ export class Editor {
     const anew = Object.assign(document.createElement("button"), { type: "button", textContent: words.startAnew });
     anew.addEventListener("click", () => this.advance(clear(this.state)));
     message.append(anew);
+  }
+
+  refreshFrames() {
+    const { row, slider, number } = this.panel.frames;
+    row.hidden = this.frames.length < 2;
+    if (row.hidden) return;
+    slider.max = String(this.frames.length - 1);
+    slider.value = String(this.place);
+    number.textContent = String((this.frames[this.place].index ?? this.place) + 1);
   }
 
   refreshPlace() {
@@ -358,8 +504,11 @@ export class Editor {
     drawScene(ctx, {
       w, h, image, width, height, state,
       window: image ? this.currentWindow() : null,
+      veil: this.shownVeil,
       draft: this.draft && { box: this.draft, object: objectForBox(state, this.draft) },
+      line: this.line,
       cross: this.cross,
+      brush: this.brushAt,
     });
   }
 }

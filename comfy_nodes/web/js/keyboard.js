@@ -3,17 +3,20 @@ import { clampPoint } from "./geometry.js";
 import { addBox, addPoint, deleteSelected, flipSelected, moveSelected, neighbour, select } from "./model.js";
 
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const SHAPES = { v: "point", d: "brush", l: "lasso" };
 const ZOOM_STEP = 1.25;
+const BRUSH_STEP = 1.25;
 
 /** Listen on the editor's canvas until the signal ends it. Keys that mean something here do not reach ComfyUI. */
 export function listenToKeyboard(editor, signal) {
   const { canvas } = editor.panel;
   keepFromGraphUndo(canvas);
-  canvas.addEventListener("keydown", (event) => {
-    if (!editor.image || !press(editor, event)) return;
+  // The graph listens on the document before anything in it hears of a key, so the window is asked first.
+  window.addEventListener("keydown", (event) => {
+    if (event.target !== canvas || !editor.image || !press(editor, event)) return;
     event.preventDefault();
     event.stopPropagation();
-  }, { signal });
+  }, { signal, capture: true });
   canvas.addEventListener("keyup", (event) => event.key === " " && editor.setSpace(false), { signal });
   canvas.addEventListener("blur", () => {
     editor.setSpace(false);
@@ -40,7 +43,11 @@ function press(editor, event) {
   if (key === "+" || key === "=") return done(editor.zoom(ZOOM_STEP));
   if (key === "-") return done(editor.zoom(1 / ZOOM_STEP));
   if (key === "0") return done(editor.fit());
+  if (key === "m") return done(editor.showMatte(!editor.matteShown));
+  if (key === "Escape" && editor.cancelGesture()) return true;
   if (!editor.editable) return false;
+  if (key in SHAPES) return done(editor.setShape(SHAPES[key]));
+  if (key === "[" || key === "]") return done(editor.setBrush(editor.brush * (key === "]" ? BRUSH_STEP : 1 / BRUSH_STEP)));
   if (key in ARROWS) return done(arrow(editor, ARROWS[key], event));
   if (key === "Tab") return tab(editor, event.shiftKey ? -1 : 1);
   const edits = {
@@ -61,6 +68,7 @@ function press(editor, event) {
 function commandKey(editor, key, shift) {
   if (key === "z") return done(shift ? editor.redo() : editor.undo());
   if (key === "y") return done(editor.redo());
+  if (key === "a") return done(editor.selectLast()); // else the graph selects all of its nodes
   return false;
 }
 

@@ -4,7 +4,7 @@
  *   state = {prompt, active, selected}
  *     prompt    as in text.js
  *     active    the object that clicks belong to, or null: the next click begins a new one
- *     selected  what the keyboard moves: {object, part: "box"} | {object, part: "point", index} | null
+ *     selected  what the keyboard moves: {object, part: "box"} | {object, part: "point" or "stroke", index} | null
  */
 import { boxBetween, clampPoint, contains, HANDLES, moveBox, resizeBox, smallestBoxAt } from "./geometry.js";
 import { emptyPrompt } from "./text.js";
@@ -24,6 +24,11 @@ export function fitPrompt(prompt, width, height) {
     ...object,
     box: object.box && boxBetween([object.box[0] * sx, object.box[1] * sy], [object.box[2] * sx, object.box[3] * sy], width, height),
     points: object.points.map(([x, y, label]) => [...clampPoint(x * sx, y * sy, width, height), label]),
+    strokes: object.strokes.map((stroke) => ({
+      ...stroke,
+      points: stroke.points.map(([x, y]) => [tenth(x * sx), tenth(y * sy)]),
+      width: tenth(stroke.width * Math.sqrt(sx * sy)),
+    })),
   }));
   return { ...prompt, width, height, objects };
 }
@@ -45,7 +50,7 @@ export function addPoint(state, x, y, label) {
   const point = [...clampPoint(x, y, prompt.width, prompt.height), label];
   const found = objectForClick(state, x, y);
   const object = found ?? prompt.objects.length;
-  const old = found === null ? { box: null, points: [], extra: {} } : prompt.objects[found];
+  const old = found === null ? { box: null, points: [], strokes: [], extra: {} } : prompt.objects[found];
   return {
     prompt: withObject(prompt, object, { ...old, points: [...old.points, point] }),
     active: object,
@@ -53,10 +58,25 @@ export function addPoint(state, x, y, label) {
   };
 }
 
-/** The object that a drawn box goes to: the active one if it has points only and all lie inside, else a new one. */
+/** A stroke along points ([x, y] in picture pixels), or with a width of 0 the area that they go around. */
+export function addStroke(state, points, width, label) {
+  const { prompt } = state;
+  const stroke = { points: points.map(([x, y]) => [tenth(x), tenth(y)]), width: tenth(width), label };
+  const found = objectForClick(state, ...points[0]);
+  const object = found ?? prompt.objects.length;
+  const old = found === null ? { box: null, points: [], strokes: [], extra: {} } : prompt.objects[found];
+  return {
+    prompt: withObject(prompt, object, { ...old, strokes: [...old.strokes, stroke] }),
+    active: object,
+    selected: { object, part: "stroke", index: old.strokes.length },
+  };
+}
+
+/** The object that a drawn box goes to: the active one if it has no box and all of it lies inside, else a new one. */
 export function objectForBox({ prompt, active }, box) {
-  const { box: old, points } = prompt.objects[active] ?? { box: null, points: [] };
-  const joins = old === null && points.length > 0 && points.every(([x, y]) => contains(box, x, y));
+  const { box: old, points, strokes } = prompt.objects[active] ?? { box: null, points: [], strokes: [] };
+  const places = [...points, ...strokes.flatMap((stroke) => stroke.points)];
+  const joins = old === null && places.length > 0 && places.every(([x, y]) => contains(box, x, y));
   return joins ? active : prompt.objects.length;
 }
 
@@ -66,7 +86,7 @@ export function addBox(state, corner, opposite) {
   const box = boxBetween(corner, opposite, prompt.width, prompt.height);
   if (box[0] === box[2] || box[1] === box[3]) return state;
   const object = objectForBox(state, box);
-  const old = prompt.objects[object] ?? { points: [], extra: {} };
+  const old = prompt.objects[object] ?? { points: [], strokes: [], extra: {} };
   return { prompt: withObject(prompt, object, { ...old, box }), active: object, selected: { object, part: "box" } };
 }
 
@@ -74,7 +94,7 @@ export function addBox(state, corner, opposite) {
 export function select(state, thing) {
   if (thing === null) return { ...state, active: null, selected: null };
   const { object, part, index } = thing;
-  return { ...state, active: object, selected: part === "point" ? { object, part, index } : { object, part: "box" } };
+  return { ...state, active: object, selected: part === "box" ? { object, part } : { object, part, index } };
 }
 
 /** Move the selected point or box by (dx, dy); with a handle ("nw" … "w"), move that side of the box. */
@@ -87,31 +107,42 @@ export function moveSelected(state, dx, dy, handle = null) {
     const box = handle ? resizeBox(old.box, handle, dx, dy, width, height) : moveBox(old.box, dx, dy, width, height);
     return { ...state, prompt: withObject(prompt, selected.object, { ...old, box }) };
   }
+  if (selected.part === "stroke") {
+    const strokes = old.strokes.map((stroke, index) => (index === selected.index
+      ? { ...stroke, points: stroke.points.map(([x, y]) => [tenth(x + dx), tenth(y + dy)]) } : stroke));
+    return { ...state, prompt: withObject(prompt, selected.object, { ...old, strokes }) };
+  }
   const points = old.points.map((point, index) =>
     index === selected.index ? [...clampPoint(point[0] + dx, point[1] + dy, width, height), point[2]] : point);
   return { ...state, prompt: withObject(prompt, selected.object, { ...old, points }) };
 }
 
-/** Turn the selected point from on the object to not on it, and back. */
+/** Turn the selected point or stroke from on the object to not on it, and back. */
 export function flipSelected(state) {
   const { prompt, selected } = state;
-  if (selected?.part !== "point") return state;
+  if (selected === null || selected.part === "box") return state;
   const old = prompt.objects[selected.object];
+  if (selected.part === "stroke") {
+    const strokes = old.strokes.map((stroke, index) => (index === selected.index ? { ...stroke, label: 1 - stroke.label } : stroke));
+    return { ...state, prompt: withObject(prompt, selected.object, { ...old, strokes }) };
+  }
   const points = old.points.map((point, index) => (index === selected.index ? [point[0], point[1], 1 - point[2]] : point));
   return { ...state, prompt: withObject(prompt, selected.object, { ...old, points }) };
 }
 
-/** Take the selected point or box away; without a selection the active object, whole. */
+/** Take the selected point, stroke or box away; without a selection the active object, whole. */
 export function deleteSelected(state) {
   const { prompt, selected, active } = state;
   if (selected === null) return active === null ? state : withoutObject(state, active);
   const old = prompt.objects[selected.object];
-  const next = selected.part === "box"
+  const { part } = selected;
+  const kind = part === "stroke" ? "strokes" : "points";
+  const next = part === "box"
     ? { ...old, box: null }
-    : { ...old, points: old.points.filter((_, index) => index !== selected.index) };
-  if (next.box === null && !next.points.length) return withoutObject(state, selected.object);
-  const neighbour = selected.part === "point" && next.points.length
-    ? { object: selected.object, part: "point", index: Math.min(selected.index, next.points.length - 1) }
+    : { ...old, [kind]: old[kind].filter((_, index) => index !== selected.index) };
+  if (next.box === null && !next.points.length && !next.strokes.length) return withoutObject(state, selected.object);
+  const neighbour = part !== "box" && next[kind].length
+    ? { object: selected.object, part, index: Math.min(selected.index, next[kind].length - 1) }
     : null;
   return { prompt: withObject(prompt, selected.object, next), active: selected.object, selected: neighbour };
 }
@@ -121,11 +152,12 @@ export function clear({ prompt }) {
   return openState(emptyPrompt(prompt.width, prompt.height));
 }
 
-/** All things in the order of the Tab key: each object's box, then its points. */
+/** All things in the order of the Tab key: each object's box, then its points and strokes. */
 export function things({ objects }) {
-  return objects.flatMap(({ box, points }, object) => [
+  return objects.flatMap(({ box, points, strokes }, object) => [
     ...(box ? [{ object, part: "box" }] : []),
     ...points.map((_, index) => ({ object, part: "point", index })),
+    ...strokes.map((_, index) => ({ object, part: "stroke", index })),
   ]);
 }
 
@@ -138,7 +170,8 @@ export function neighbour({ prompt, selected }, step) {
 
 /**
  * What is at (x, y) within `reach` picture pixels: a point, a handle of the active object's box, or a box's edge; the
- * active object's things first. {object, part, index?, handle?} or null.
+ * active object's things first. {object, part, index?, handle?} or null. A stroke covers what it marks, so it is not taken
+ * hold of: clicks on it are clicks.
  */
 export function thingAt({ prompt, active }, x, y, reach) {
   const order = prompt.objects.map((_, index) => index).sort((a, b) => (b === active) - (a === active) || b - a);
@@ -167,6 +200,10 @@ function handleAt([x0, y0, x1, y1], x, y, reach) {
 function onEdge([x0, y0, x1, y1], x, y, reach) {
   const grown = [x0 - reach, y0 - reach, x1 + reach, y1 + reach];
   return contains(grown, x, y) && !(x > x0 + reach && x < x1 - reach && y > y0 + reach && y < y1 - reach);
+}
+
+function tenth(value) {
+  return Math.round(value * 10) / 10;
 }
 
 function withObject(prompt, index, object) {

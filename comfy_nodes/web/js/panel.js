@@ -4,6 +4,11 @@ const ICONS = {
   positive: "M12 5v14M5 12h14",
   negative: "M5 12h14",
   pan: "M12 3v18M3 12h18M9 6l3-3 3 3M9 18l3 3 3-3M6 9l-3 3 3 3M18 9l3 3-3 3",
+  point: "M5 3l6.5 16 2.3-6.7L20.5 10z",
+  brush: "M20 4c-3 1-9 6-11 10l2 2c4-2 8-8 9-12M8.5 15c-3 0-3 3-5.5 5 4 1 8 0 8-3.5",
+  lasso: "M12 4c5 0 8.5 2.5 8.5 5.5S17 15 12 15s-8.5-2.5-8.5-5.5S7 4 12 4M7 14c-2 2 0 4 2 3.5s3 2 1 4",
+  run: "M7 4l13 8-13 8z",
+  matte: "M12 4a8 8 0 1 0 0 16 8 8 0 0 0 0-16M12 4v16M14.5 5v14M17 6.5v11",
   undo: "M9 7L4 12l5 5M4 12h10a6 6 0 0 1 6 6v1",
   redo: "M15 7l5 5-5 5M20 12H10a6 6 0 0 0-6 6v1",
   add: "M4 9V4h5M15 4h5v5M20 15v5h-5M9 20H4v-5M12 8v8M8 12h8",
@@ -16,11 +21,11 @@ const ICONS = {
   help: "M9 9a3 3 0 1 1 4.2 2.8c-.9.4-1.2 1-1.2 2.2M12 17.5v.5",
 };
 
-const GROUPS = [["undo", "redo"], ["add", "remove", "clear"], ["zoomOut", "fit", "zoomIn"], ["text", "help"]];
+const GROUPS = [["undo", "redo"], ["add", "remove", "clear"], ["zoomOut", "fit", "zoomIn"], ["run", "matte"], ["text", "help"]];
 
 let count = 0;
 
-/** All elements by name: {root, canvas, stage, message, status, place, buttons, text, help}. */
+/** All elements by name: {root, canvas, stage, message, status, place, buttons, brush, frames, text, help}. */
 export function buildPanel(words) {
   count += 1;
   const buttons = {};
@@ -30,8 +35,15 @@ export function buildPanel(words) {
       button(name).setAttribute("role", "radio");
       return buttons[name];
     }));
+  const brush = element("input", { className: "mae-range", type: "range", min: 0, max: 1, step: 0.01, hidden: true,
+    title: words.brushSize, ariaLabel: words.brushSize });
+  const shapes = element("div", { className: "mae-group", role: "radiogroup", ariaLabel: words.drags },
+    [...["point", "brush", "lasso"].map((name) => {
+      button(name).setAttribute("role", "radio");
+      return buttons[name];
+    }), brush]);
   const bar = element("div", { className: "mae-bar", role: "toolbar" },
-    [modes, ...GROUPS.map((names) => element("div", { className: "mae-group" }, names.map(button)))]);
+    [modes, shapes, ...GROUPS.map((names) => element("div", { className: "mae-group" }, names.map(button)))]);
 
   const keys = element("div", { className: "mae-hidden", id: `mae-keys-${count}`, textContent: words.keys });
   const canvas = element("canvas", { className: "mae-canvas", tabIndex: 0, role: "application", ariaLabel: words.canvas });
@@ -44,9 +56,13 @@ export function buildPanel(words) {
   const status = element("div", { className: "mae-status", role: "status", ariaLive: "polite" });
   const place = element("div", { className: "mae-place", ariaHidden: "true" });
   const foot = element("div", { className: "mae-foot" }, [status, place]);
-  const root = element("div", { className: "mae" }, [bar, stage, foot, keys]);
+  const slider = element("input", { className: "mae-range", type: "range", min: 0, step: 1, ariaLabel: words.frame });
+  const number = element("output", { className: "mae-number" });
+  const row = element("div", { className: "mae-foot", hidden: true }, [slider, number]);
+  const frames = { row, slider, number };
+  const root = element("div", { className: "mae" }, [bar, stage, row, foot, keys]);
   root.dataset.captureWheel = "true"; // Nodes 2.0 leaves the wheel to what has the focus in here
-  return { root, canvas, stage, message, status, place, buttons, text, help };
+  return { root, canvas, stage, message, status, place, buttons, brush, frames, text, help };
 }
 
 function buildText(words) {

@@ -1,9 +1,13 @@
-/** Mouse, pen and touch on the editor's canvas. A gesture is one press: a click, a drag of a thing, of a new box, of the view. */
+/**
+ * Mouse, pen and touch on the editor's canvas. A gesture is one press: a click, a drag of a thing, of a new box, of the
+ * view, or a stroke.
+ */
 import { boxBetween, HANDLES } from "./geometry.js";
-import { addBox, addPoint, flipSelected, moveSelected, select, thingAt } from "./model.js";
+import { addBox, addPoint, addStroke, flipSelected, moveSelected, select, thingAt } from "./model.js";
 
 const REACH = 8; // how near, in screen pixels, takes hold of a thing
 const DRAG_FROM = 4; // how far, in screen pixels, makes a press a drag
+const STEP = 2; // how far apart, in screen pixels, the points of a stroke are
 const LEFT = 0;
 const MIDDLE = 1;
 const RIGHT = 2;
@@ -26,14 +30,15 @@ export function listenToPointer(editor, signal) {
   on("pointermove", (event) => {
     const at = editor.screenPoint(event);
     editor.showPlace(at);
+    editor.showBrush(at, labelOf(editor, event));
     if (!gesture) {
       canvas.style.cursor = cursorAt(editor, at, event);
       return;
     }
     event.stopPropagation();
     gesture.moved ||= Math.hypot(at[0] - gesture.start[0], at[1] - gesture.start[1]) > DRAG_FROM;
-    if (gesture.moved) drag(editor, gesture, at);
-    gesture.last = at;
+    if (gesture.moved || gesture.kind === "stroke") drag(editor, gesture, at);
+    if (gesture.kind !== "stroke") gesture.last = at;
   });
   on("pointerup", (event) => {
     if (!gesture) return;
@@ -42,11 +47,20 @@ export function listenToPointer(editor, signal) {
     canvas.releasePointerCapture(event.pointerId);
     finish(editor, done, editor.screenPoint(event));
   });
-  on("pointercancel", () => {
+  const cancel = () => {
+    if (!gesture) return false;
+    if (gesture.kind === "move" && gesture.moved) editor.advance(gesture.state, `drag ${gesture.id}`);
     gesture = null;
     editor.setDraft(null);
+    editor.setLine(null);
+    return true;
+  };
+  on("pointercancel", cancel);
+  editor.cancelGesture = cancel;
+  on("pointerleave", () => {
+    editor.showPlace(null);
+    editor.showBrush(null);
   });
-  on("pointerleave", () => editor.showPlace(null));
   on("wheel", (event) => {
     event.preventDefault();
     event.stopPropagation();
@@ -61,16 +75,36 @@ function begin(editor, event) {
   const start = editor.screenPoint(event);
   if (event.button === MIDDLE || (event.button === LEFT && editor.pans())) return { kind: "pan", start, last: start };
   if (!editor.editable || (event.button !== LEFT && event.button !== RIGHT)) return null;
-  const label = event.button === RIGHT || event.shiftKey || editor.tool === "negative" ? 0 : 1;
+  const label = labelOf(editor, event);
+  if (editor.shape !== "point") return strokeFrom(editor, start, label);
   const found = thing(editor, start);
   const onThing = found && (label === 1 || found.part === "point");
   const kind = event.button === RIGHT ? "click" : onThing ? "move" : "box";
   return { kind, start, last: start, label, thing: onThing ? found : null, state: editor.state, id: (gestures += 1) };
 }
 
+/** What a press says: 1 on the object, 0 not on it. Alt turns a brush around. */
+function labelOf(editor, event) {
+  const negative = event.button === RIGHT || (event.buttons & 2) !== 0 || event.shiftKey || editor.tool === "negative";
+  return negative !== (editor.shape !== "point" && event.altKey) ? 0 : 1;
+}
+
+function strokeFrom(editor, start, label) {
+  const width = editor.shape === "brush" ? editor.brush : 0;
+  const line = { points: [editor.picturePoint(start)], width, label };
+  editor.setLine(line);
+  return { kind: "stroke", start, last: start, line, state: editor.state };
+}
+
 function drag(editor, gesture, at) {
   const from = editor.picturePoint(gesture.start);
   const to = editor.picturePoint(at);
+  if (gesture.kind === "stroke") {
+    if (Math.hypot(at[0] - gesture.last[0], at[1] - gesture.last[1]) < STEP) return;
+    gesture.line.points.push(to);
+    gesture.last = at;
+    editor.setLine(gesture.line);
+  }
   if (gesture.kind === "pan") editor.pan(at[0] - gesture.last[0], at[1] - gesture.last[1]);
   if (gesture.kind === "move") {
     const { thing: held } = gesture;
@@ -82,7 +116,13 @@ function drag(editor, gesture, at) {
 
 function finish(editor, gesture, at) {
   editor.setDraft(null);
+  editor.setLine(null);
   if (gesture.kind === "pan") return;
+  if (gesture.kind === "stroke") {
+    const { points, width, label } = gesture.line;
+    if (width || points.length > 2) editor.advance(addStroke(gesture.state, points, width, label));
+    return;
+  }
   if (gesture.moved) {
     if (gesture.kind === "box") editor.advance(addBox(gesture.state, editor.picturePoint(gesture.start), editor.picturePoint(at)));
     return;
@@ -105,6 +145,7 @@ function cursorAt(editor, at, event) {
   if (!editor.image) return "default";
   if (editor.pans()) return "grab";
   if (!editor.editable) return "default";
+  if (editor.shape !== "point") return editor.shape === "brush" ? "none" : "crosshair";
   const found = thing(editor, at);
   if (!found || (event.shiftKey && found.part === "box")) return "crosshair";
   return found.handle ? HANDLES[found.handle][2] : "move";

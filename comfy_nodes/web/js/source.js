@@ -24,11 +24,61 @@ export function pictureAt(node, name, nodeOutputs = {}) {
   return url ? { key: `${from} ${url}`, url } : { key: from };
 }
 
-/** What the editor's own node put out when it ran: {key, file, width, height}, or null. */
+/**
+ * What the editor's own node put out when it ran: {key, file, width, height, frames}, or null. Frames are the batch's
+ * pictures, or some of a long one's, each {key, file, width, height, index}.
+ */
 export function executedPicture(node, nodeOutputs = {}) {
-  const found = outputOf(node, nodeOutputs)?.matting_anything_picture?.[0];
-  const file = parseFile(found ?? null, "temp");
-  return file && { key: `${file.type}/${file.subfolder}/${file.filename}`, file, width: found.width, height: found.height };
+  const frames = filesOf(node, "matting_anything_picture", nodeOutputs);
+  return frames.length ? { ...frames[0], key: frames.map(({ key }) => key).join(), frames } : null;
+}
+
+/** The mattes that a node put out when it ran: [{key, file, width, height, index}, …], one for each picture shown. */
+export function executedMattes(node, nodeOutputs = {}) {
+  return filesOf(node, "matting_anything_matte", nodeOutputs);
+}
+
+function filesOf(node, name, nodeOutputs) {
+  const found = outputOf(node, nodeOutputs)?.[name];
+  return (Array.isArray(found) ? found : []).flatMap((one, place) => {
+    const file = parseFile(one ?? null, "temp");
+    if (!file) return [];
+    const key = `${file.type}/${file.subfolder}/${file.filename}`;
+    return [{ key, file, width: one.width, height: one.height, index: one.index ?? place }];
+  });
+}
+
+/** The nodes of a class whose input `name` is fed by this node, in all graphs of the workflow. */
+export function consumersOf(node, name, comfyClass) {
+  const root = node.graph?.rootGraph ?? node.graph;
+  const graphs = root ? new Set([root, ...(root.subgraphs?.values() ?? []), node.graph]) : [];
+  return [...graphs].flatMap((graph) => graph.nodes ?? graph._nodes ?? []).filter((other) => {
+    if ((other.comfyClass ?? other.constructor?.comfyClass) !== comfyClass) return false;
+    const slot = other.inputs?.findIndex((input) => input.name === name) ?? -1;
+    return slot >= 0 && originOf(other, slot)?.node === node;
+  });
+}
+
+/**
+ * Of a graph as it is run, {id: {class_type, inputs}}, what one node needs: itself and all before it; null when the
+ * node that is asked for, a `comfyClass` that an editor feeds, is not in it (muted, or bypassed).
+ */
+export function upTo(graph, comfyClass, editorId, name) {
+  const isId = (value, id) => String(value).split(":").pop() === String(id);
+  const wanted = Object.keys(graph).find((id) => {
+    const { class_type: type, inputs } = graph[id];
+    return type === comfyClass && Array.isArray(inputs[name]) && isId(inputs[name][0], editorId);
+  });
+  if (wanted === undefined) return null;
+  const needed = new Set();
+  const waiting = [wanted];
+  while (waiting.length) {
+    const id = waiting.pop();
+    if (needed.has(id) || !graph[id]) continue;
+    needed.add(id);
+    for (const value of Object.values(graph[id].inputs)) if (Array.isArray(value)) waiting.push(String(value[0]));
+  }
+  return { id: wanted, graph: Object.fromEntries([...needed].map((id) => [id, graph[id]])) };
 }
 
 /** "sub/name.png [output]" or {filename, …} as a file for /view; the bare name is in the input folder. */

@@ -15,12 +15,14 @@ export function describe({ state, image, cross, drawnFor, size }, words) {
 }
 
 function objectLine({ objects }, index, words) {
-  const { box, points } = objects[index];
+  const { box, points, strokes } = objects[index];
   const positive = points.filter(([, , label]) => label).length;
+  const kept = strokes.filter(({ label }) => label).length;
   const parts = [countLine({ objects }, index, words)];
   if (box) parts.push(fill(words.withBox, { width: round(box[2] - box[0]), height: round(box[3] - box[1]) }));
   if (points.length) parts.push(fill(words.counts, { positive, negative: points.length - positive }));
-  if (!box && !positive) parts.push(words.onlyNegative);
+  if (strokes.length) parts.push(fill(words.strokeCounts, { kept, dropped: strokes.length - kept }));
+  if (!box && !positive && !kept) parts.push(words.onlyNegative);
   return parts.join(" · ");
 }
 
@@ -29,7 +31,11 @@ function countLine({ objects }, index, words) {
 }
 
 function thingLine({ objects }, { object, part, index }, words) {
-  const { box, points } = objects[object];
+  const { box, points, strokes } = objects[object];
+  if (part === "stroke") {
+    const { width, label } = strokes[index];
+    return fill(width ? words.selectedStroke : words.selectedArea, { width, kind: label ? words.on : words.off });
+  }
   if (part === "box") {
     const [x0, y0, x1, y1] = box.map(round);
     return fill(words.selectedBox, { x0, y0, x1, y1 });

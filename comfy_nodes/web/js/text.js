@@ -1,17 +1,19 @@
 /**
  * The prompt as text: what the node's `prompt` widget holds, what workflows save and what Python reads.
  *
- *   {"version": 1, "width": 640, "height": 480, "objects": [
- *     {"box": [x0, y0, x1, y1] | null, "points": [[x, y, label], …]}, …
+ *   {"version": 2, "width": 640, "height": 480, "objects": [
+ *     {"box": [x0, y0, x1, y1] | null, "points": [[x, y, label], …],
+ *      "strokes": [{"points": [[x, y], …], "width": 12, "label": 1}, …]}, …
  *   ]}
  *
- * Pixels of the picture as it is seen, x to the right, y down; label 1 is on the object, 0 is not. What this version
- * does not know is carried along in `extra`; what it cannot read at all stays as it is in `unread`; `migrated` says that
- * the text was of an older version.
+ * Pixels of the picture as it is seen, x to the right, y down; label 1 is on the object, 0 is not. A stroke of width 0
+ * is the area that its points go around. A prompt without strokes is of version 1, which older packs read. What this
+ * version does not know is carried along in `extra`; what it cannot read at all stays as it is in `unread`; `migrated`
+ * says that the text was of an older version.
  */
 import { smallestBoxAt } from "./geometry.js";
 
-export const VERSION = 1;
+const VERSIONS = [1, 2];
 
 /** A prompt without objects for a picture of width × height pixels (0: not known yet). */
 export function emptyPrompt(width = 0, height = 0) {
@@ -31,10 +33,12 @@ export function parsePrompt(text) {
 /** Write the prompt, one object a line; a prompt without objects for a picture of unknown size is the empty text. */
 export function formatPrompt(prompt) {
   if (prompt.unread !== null) return prompt.unread;
-  const head = { ...prompt.extra, version: VERSION, width: prompt.width, height: prompt.height };
+  const version = prompt.objects.some(({ strokes }) => strokes.length) ? 2 : 1;
+  const head = { ...prompt.extra, version, width: prompt.width, height: prompt.height };
   if (!prompt.objects.length && !prompt.width && !Object.keys(prompt.extra).length) return "";
   const fields = Object.entries(head).map(([key, value]) => `${JSON.stringify(key)}: ${spaced(value)}`);
-  const objects = prompt.objects.map(({ box, points, extra }) => `  ${spaced({ box, points, ...extra })}`);
+  const objects = prompt.objects.map(({ box, points, strokes, extra }) =>
+    `  ${spaced({ box, points, ...(strokes.length && { strokes }), ...extra })}`);
   const list = objects.length ? `[\n${objects.join(",\n")}\n]` : "[]";
   return `{${fields.join(", ")}, "objects": ${list}}`;
 }
@@ -43,9 +47,9 @@ export function formatPrompt(prompt) {
 function readVersion(document) {
   if (Array.isArray(document)) return migrateFlat({ points: document });
   if (document === null || typeof document !== "object") throw new TypeError("a prompt is an object or a list of points");
-  const version = document.version ?? ("objects" in document ? VERSION : 0);
+  const version = document.version ?? ("objects" in document ? 1 : 0);
   if (version === 0) return migrateFlat(document);
-  if (version === VERSION) return readCurrent(document);
+  if (VERSIONS.includes(version)) return readCurrent(document);
   throw new RangeError(`version ${version}`);
 }
 
@@ -55,8 +59,20 @@ function readCurrent({ version: _version, width = 0, height = 0, objects, ...ext
 
 function readObject(value) {
   if (value === null || typeof value !== "object") throw new TypeError("an object has a box and points");
-  const { box = null, points, ...extra } = value;
-  return { box: box === null ? null : readBox(box), points: list(points).map((point) => readPoint(point)), extra };
+  const { box = null, points, strokes, ...extra } = value;
+  return {
+    box: box === null ? null : readBox(box),
+    points: list(points).map((point) => readPoint(point)),
+    strokes: list(strokes).map(readStroke),
+    extra,
+  };
+}
+
+function readStroke(value) {
+  const { points, width = 0, label = 1 } = value ?? {};
+  const read = list(points).map((point) => numbers(point, 2));
+  if (!read.length || !(width >= 0)) throw new TypeError("a stroke has points and a width");
+  return { points: read, width, label: Number(label) ? 1 : 0 };
 }
 
 /**
@@ -64,10 +80,10 @@ function readObject(value) {
  * an object; a point goes to the smallest box around it, else to the first object, else to one of its own.
  */
 function migrateFlat({ version: _version, width = 0, height = 0, boxes, box, points, labels, ...extra }) {
-  const objects = [...list(boxes), ...(box ? [box] : [])].map((b) => ({ box: readBox(b), points: [], extra: {} }));
+  const objects = [...list(boxes), ...(box ? [box] : [])].map((b) => ({ box: readBox(b), points: [], strokes: [], extra: {} }));
   list(points).forEach((value, index) => {
     const point = readPoint(value, labels?.[index]);
-    if (!objects.length) objects.push({ box: null, points: [], extra: {} });
+    if (!objects.length) objects.push({ box: null, points: [], strokes: [], extra: {} });
     objects[smallestBoxAt(objects, point[0], point[1]) ?? 0].points.push(point);
   });
   return { width: size(width), height: size(height), objects, extra, unread: null, migrated: true };

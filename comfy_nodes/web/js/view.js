@@ -5,45 +5,53 @@ const OBJECT_COLOURS = ["#4aa8ff", "#ffb02e", "#c77dff", "#2ee6c5", "#ff7d9c", "
 const POINT_COLOURS = { 1: "#16a34a", 0: "#dc2626" };
 const SHADE = "rgba(0, 0, 0, 0.6)";
 const SMOOTH_UNTIL = 4;
+const STROKE_COLOURS = { 1: "rgba(34, 197, 94, 0.45)", 0: "rgba(240, 82, 82, 0.45)" };
+const OUTSIDE = [10, 12, 16, 0.72]; // what is over a picture where its matte is 0
 
 export function colourOf(object) {
   return OBJECT_COLOURS[object % OBJECT_COLOURS.length];
 }
 
 /**
- * Draw everything. scene: {w, h} the canvas in CSS pixels, image (or null) at width × height picture pixels, window,
- * state, draft (the box being drawn, or null) with the object it will belong to, cross (the keyboard's place, or null).
+ * Draw everything. scene: {w, h} the canvas in CSS pixels, image (or null) at width × height picture pixels, the veil
+ * of its matte (or null), window, state, draft (the box being drawn, or null) with the object it will belong to, line
+ * (the stroke being drawn, or null), cross (the keyboard's place, or null), brush (where it is, and how wide, or null).
  */
-export function drawScene(ctx, { w, h, image, width, height, window, state, draft, cross }) {
+export function drawScene(ctx, { w, h, image, veil, width, height, window, state, draft, line, cross, brush }) {
   ctx.clearRect(0, 0, w, h);
   if (!image) return;
   ctx.imageSmoothingEnabled = window.scale < SMOOTH_UNTIL;
   ctx.imageSmoothingQuality = "high";
   ctx.drawImage(image, window.x, window.y, width * window.scale, height * window.scale);
+  if (veil) ctx.drawImage(veil, window.x, window.y, width * window.scale, height * window.scale);
   const order = state.prompt.objects.map((_, index) => index).sort((a, b) => (a === state.active) - (b === state.active));
-  for (const index of order) drawObject(ctx, window, state, index);
+  for (const index of order) drawObject(ctx, window, state, index, Boolean(veil));
   if (draft) drawDraft(ctx, window, draft);
+  if (line) drawStroke(ctx, window, line, true);
+  if (brush) drawBrush(ctx, window, brush);
   if (cross) drawCross(ctx, toScreen(window, cross));
 }
 
-function drawObject(ctx, window, { prompt, active, selected }, index) {
-  const { box, points } = prompt.objects[index];
+function drawObject(ctx, window, { prompt, active, selected }, index, veiled) {
+  const { box, points, strokes } = prompt.objects[index];
   const isActive = index === active;
   const isSelected = (part, at) => selected?.object === index && selected.part === part && selected.index === at;
   ctx.globalAlpha = isActive ? 1 : 0.75;
-  if (box) drawBox(ctx, window, box, colourOf(index), isActive, isSelected("box"));
+  strokes.forEach((stroke, at) => drawStroke(ctx, window, stroke, isSelected("stroke", at)));
+  if (box) drawBox(ctx, window, box, colourOf(index), isActive, isSelected("box"), isActive && !veiled);
   points.forEach(([x, y, label], at) => {
     drawPoint(ctx, toScreen(window, [x + 0.5, y + 0.5]), label, colourOf(index), isActive, isSelected("point", at));
   });
-  const corner = box ? toScreen(window, box) : points.length ? toScreen(window, points[0]).map((v) => v + 9) : null;
+  const first = points[0] ?? strokes[0]?.points[0];
+  const corner = box ? toScreen(window, box) : first ? toScreen(window, first).map((v) => v + 9) : null;
   if (corner) drawTag(ctx, corner, index, box !== null);
   ctx.globalAlpha = 1;
 }
 
-function drawBox(ctx, window, box, colour, isActive, isSelected) {
+function drawBox(ctx, window, box, colour, isActive, isSelected, isFilled) {
   const [x0, y0] = toScreen(window, box);
   const [x1, y1] = toScreen(window, [box[2], box[3]]);
-  if (isActive) {
+  if (isFilled) {
     ctx.fillStyle = `${colour}1f`;
     ctx.fillRect(x0, y0, x1 - x0, y1 - y0);
   }
@@ -114,6 +122,54 @@ function drawDraft(ctx, window, { box, object }) {
   ctx.textAlign = "center";
   ctx.textBaseline = "middle";
   ctx.fillText(text, x1 - wide / 2, y1 + 14);
+}
+
+/** A stroke, or with a width of 0 the area that it goes around; a pattern of lines would hide what is under it. */
+function drawStroke(ctx, window, { points, width, label }, isSelected) {
+  const places = points.map((point) => toScreen(window, point));
+  ctx.beginPath();
+  places.forEach(([x, y], index) => (index ? ctx.lineTo(x, y) : ctx.moveTo(x, y)));
+  if (places.length === 1) ctx.lineTo(places[0][0] + 0.01, places[0][1]);
+  ctx.lineCap = "round";
+  ctx.lineJoin = "round";
+  if (width) {
+    ctx.lineWidth = Math.max(width * window.scale, 1.5);
+    ctx.strokeStyle = STROKE_COLOURS[label];
+    ctx.stroke();
+  } else {
+    ctx.closePath();
+    ctx.fillStyle = STROKE_COLOURS[label];
+    ctx.fill("evenodd");
+  }
+  if (!width || isSelected) {
+    ctx.setLineDash(isSelected ? [] : [5, 4]);
+    ctx.lineWidth = 1.5;
+    ctx.strokeStyle = isSelected ? "#ffffff" : POINT_COLOURS[label];
+    ctx.stroke();
+    ctx.setLineDash([]);
+  }
+  ctx.lineCap = "butt";
+  ctx.lineJoin = "miter";
+}
+
+function drawBrush(ctx, window, { at: [x, y], width, label }) {
+  outlined(ctx, POINT_COLOURS[label], 1.5, () => ctx.arc(x, y, Math.max((width * window.scale) / 2, 1), 0, 2 * Math.PI));
+}
+
+/** A matte (an image, gray) as what is laid over the picture: dark where it is 0, nothing where it is 1. */
+export function veilOf(matte) {
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [matte.naturalWidth, matte.naturalHeight];
+  const ctx = canvas.getContext("2d", { willReadFrequently: true });
+  ctx.drawImage(matte, 0, 0);
+  const pixels = ctx.getImageData(0, 0, canvas.width, canvas.height);
+  const [r, g, b, most] = OUTSIDE;
+  for (let at = 0; at < pixels.data.length; at += 4) {
+    const alpha = pixels.data[at];
+    pixels.data.set([r, g, b, Math.round((255 - alpha) * most)], at);
+  }
+  ctx.putImageData(pixels, 0, 0);
+  return canvas;
 }
 
 function drawCross(ctx, [x, y]) {

@@ -50,6 +50,8 @@ def to_api(workflow: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
     links = {link[0]: [str(link[1]), link[2]] for link in workflow["links"]}
     graph = {}
     for node in workflow["nodes"]:
+        if node["type"] == "MarkdownNote" or node["mode"]:  # bypassed
+            continue
         kinds = {**known[node["type"]]["input"].get("required", {}), **known[node["type"]]["input"].get("optional", {})}
         inputs = {item["name"]: links[item["link"]] for item in node["inputs"] if item["link"] is not None}
         values = iter(node.get("widgets_values") or [])
@@ -60,3 +62,8 @@ def to_api(workflow: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
                 inputs[name] = next(values)
         graph[str(node["id"])] = {"class_type": node["type"], "inputs": inputs}
     return graph
+
+
+def written(run: dict[str, Any]) -> str:
+    """The node of a graph that saves its first picture."""
+    return next(name for name, node in run.items() if node["class_type"] == "SaveImage")

@@ -14,7 +14,7 @@ from matting_anything_core import all_matches, matte, write_image
 from matting_anything_core.api import Words
 from matting_anything_core.grounding import load_grounding
 
-from .graphs import event, graph, pixels, to_api
+from .graphs import event, graph, pixels, to_api, written
 from .server import PACK, Server
 
 pytest.importorskip("transformers")
@@ -58,7 +58,7 @@ def found(server: Server, run: dict[str, Any]) -> list[np.ndarray]:
     """The cut-outs that a graph saves, as integers."""
     entry = server.run(run)
     assert event(entry, "execution_error") is None
-    return [pixels(path).astype(int) for path in server.pictures(entry, "4")]
+    return [pixels(path).astype(int) for path in server.pictures(entry, written(run))]
 
 
 def test_words_matte_what_the_library_mattes(server: Server, base: Path, words: Words) -> None:
@@ -95,10 +95,11 @@ def test_what_is_not_found_is_told_and_leaves_an_empty_matte(server: Server) -> 
 
 def test_the_example_runs(server: Server, base: Path, words: Words) -> None:
     """As it is, with words the tiny network was never taught, and with words and a picture that it knows."""
-    run = to_api(json.loads((PACK / "example_workflows" / "text.json").read_text()), server.get("/object_info"))
+    example = json.loads((PACK / "example_workflows" / "Cut out by words.json").read_text())
+    run = to_api(example, server.get("/object_info"))
     [cutout] = found(server, run)
     assert cutout.shape == (512, 512, 4)
-    run["1"]["inputs"]["image"], run["3"]["inputs"]["text"] = PICTURE, "blue triangle"
+    run["1"]["inputs"]["image"], run["5"]["inputs"]["text"] = PICTURE, "blue triangle"
     expected = matte(base / "input" / PICTURE, "blue triangle", device="cpu", words=words)
     [cutout] = found(server, run)
     assert np.abs(cutout[..., 3] - expected.alpha * 255).max() <= 1.01

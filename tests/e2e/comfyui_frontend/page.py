@@ -26,7 +26,7 @@ def workflow(prompt: str = "", source: str = "LoadImage", picture: str = "cat.pn
         "properties": {}, "widgets_values": [picture, "image"] if source == "LoadImage" else [],
     }  # fmt: skip
     editor = {
-        "id": 2, "type": "MattingAnythingPromptEditor", "pos": [360, 60], "size": [480, 560], "flags": {}, "order": 1,
+        "id": 2, "type": "MattingAnythingPromptEditor", "pos": [360, 60], "size": [480, 640], "flags": {}, "order": 1,
         "mode": 0, "inputs": [{"name": "image", "type": "IMAGE", "link": 1}], "outputs": [], "properties": {},
         "widgets_values": [prompt],
     }  # fmt: skip

@@ -4,12 +4,22 @@ export default {
   keys:
     "Tab et Maj+Tab passent d’un élément à l’autre, les flèches le déplacent (avec Maj de 10 pixels, avec Alt le coin " +
     "inférieur droit d’un cadre). Sans sélection, les flèches déplacent une croix ; P y met un point sur l’objet, N un " +
-    "point qui n’en fait pas partie, B un cadre. Suppr efface, Échap commence un nouvel objet, Ctrl+Z annule, plus, " +
+    "point qui n’en fait pas partie, B un cadre. V, D et L choisissent points, pinceau et lasso, les crochets la taille " +
+    "du pinceau, M montre le détourage. Suppr efface, Échap commence un nouvel objet, Ctrl+Z annule, plus, " +
     "moins et 0 règlent le zoom.",
-  clicks: "Ce que fait un clic",
+  clicks: "Ce que dit un clic",
   positive: "Clic : sur l’objet",
   negative: "Clic : hors de l’objet (aussi Maj ou clic droit)",
   pan: "Déplacer la vue (aussi bouton du milieu ou Espace)",
+  drags: "Ce que trace un glissement",
+  point: "Points et cadres (V)",
+  brush: "Pinceau (D) : peindre sur l’objet ; Maj, Alt ou bouton droit : sur ce qui n’en fait pas partie",
+  lasso: "Lasso (L) : entourer une partie de l’objet, ou de ce qui n’en fait pas partie",
+  brushSize: "Taille du pinceau ([ et ])",
+  run: "Détourer ceci ; rien de ce qui suit n’est exécuté",
+  matte: "Montrer le détourage de la dernière exécution (M)",
+  frame: "Image du lot",
+  notThere: "pas encore là",
   undo: "Annuler (Ctrl+Z)",
   redo: "Rétablir (Ctrl+Maj+Z)",
   add: "Nouvel objet : le prochain clic le commence (Échap)",
@@ -35,8 +45,11 @@ export default {
   next: "Le prochain clic commence l’objet {number}.",
   objectOf: "Objet {number} sur {count}",
   counts: "{positive} dessus, {negative} dehors",
+  strokeCounts: "{kept} traits dessus, {dropped} dehors",
+  selectedStroke: "Trait, largeur {width} : {kind}",
+  selectedArea: "Zone : {kind}",
   withBox: "cadre {width} × {height}",
-  onlyNegative: "il faut un cadre ou un clic sur l’objet",
+  onlyNegative: "il faut un cadre, un clic ou un trait sur l’objet",
   selectedPoint: "Point {x}, {y} : {kind}",
   on: "sur l’objet",
   off: "hors de l’objet",
@@ -47,6 +60,8 @@ export default {
     ["Maj ou clic droit", "ceci n’en fait pas partie ; sur un point : l’inverse"],
     ["Glisser", "un cadre : un nouvel objet, ou le cadre des points de l’objet actif"],
     ["Glisser un point, bord ou coin", "le déplace"],
+    ["Pinceau, lasso", "peindre une partie ou l’entourer : exact au pixel ; Maj, Alt, bouton droit : hors de l’objet"],
+    ["Lecture · demi-disque", "détoure ceci seulement · montre le résultat sur l’image"],
     ["À qui vont les clics", "à l’objet actif (traits épais) ; dans le cadre d’un autre, à celui-ci"],
     ["Échap", "termine l’objet ; le prochain clic en commence un autre"],
     ["Suppr · Ctrl+Z", "efface la sélection · annule"],
