@@ -26,6 +26,7 @@ from typing import Any, Literal
 import numpy as np
 
 from matting_anything_core import Prompt, PromptError
+from matting_anything_core.geometry import mask_bounds as bounds
 
 VERSION = 1
 
@@ -245,12 +246,6 @@ def _prompt(marked: Marked, mask: Any, text: str) -> Prompt:
 
 def _holds(box: Box | None, point: Point) -> bool:
     return box is not None and box[0] <= point[0] <= box[2] and box[1] <= point[1] <= box[3]
-
-
-def bounds(mask: np.ndarray[Any, Any]) -> Box:
-    """The box around what is true in a mask, which must not be empty."""
-    rows, columns = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
-    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
 # --- reading -------------------------------------------------------------------------------------------------------

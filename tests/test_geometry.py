@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from matting_anything_core.errors import PromptError
-from matting_anything_core.geometry import Fit, Window, check_point, clip_box, mask_bounds, resize_window, to_square
+from matting_anything_core.geometry import (
+    Fit,
+    Window,
+    check_point,
+    clip_box,
+    mask_bounds,
+    mask_window,
+    resize_window,
+    to_square,
+)
 
 SIDES = st.integers(1, 6000)
 
@@ -63,3 +72,13 @@ def test_bounds_of_a_mask_exclude_the_far_edges() -> None:
     mask = np.zeros((6, 9), bool)
     mask[2, 3] = mask[4, 7] = True
     assert mask_bounds(mask) == (3, 2, 8, 5)
+    assert mask_window(mask) == (2, 3, 5, 8)
+
+
+def test_a_margin_goes_as_far_as_the_mask_does() -> None:
+    mask = np.zeros((6, 9), np.uint8)
+    mask[2, 3] = mask[4, 7] = 7
+    assert mask_window(mask, margin=1) == (1, 2, 6, 9)
+    assert mask_window(mask, margin=5) == (0, 0, 6, 9)
+    assert mask_window(np.zeros((6, 9), bool), margin=5) == (0, 0, 0, 0)
+    assert mask_window(np.zeros((0, 9), bool)) == (0, 0, 0, 0)
