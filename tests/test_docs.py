@@ -111,8 +111,10 @@ def answered(app: object, body: bytes) -> int:
     async def send(message: dict[str, object]) -> None:
         sent.append(message)
 
-    scope = {"type": "http", "method": "POST", "path": "/cutout", "raw_path": b"/cutout",
-             "query_string": b"box=0,0,404,512", "headers": [], "http_version": "1.1", "scheme": "http", "server": ("localhost", 80), "root_path": ""}
+    scope = {
+        "type": "http", "method": "POST", "path": "/cutout", "raw_path": b"/cutout", "headers": [], "scheme": "http",
+        "query_string": b"box=0,0,404,512", "http_version": "1.1", "server": ("localhost", 80), "root_path": "",
+    }
     asyncio.run(app(scope, receive, send))  # type: ignore[operator]
     return int(sent[0]["status"])  # type: ignore[call-overload]
 
