@@ -212,7 +212,7 @@ def _files_by_stem(folder: Path) -> dict[str, Path]:
 def named_systems(
     model: str, against: Sequence[str], load: Callable[[], tuple[T, T]], make: Callable[[str], T]
 ) -> list[T]:
-    """The systems that a command line names: a model and others beside it, in the order given.
+    """The systems that a command line names: a model, its mask if that is asked for, and the others in the order given.
 
     Parameters
     ----------
@@ -231,10 +231,10 @@ def named_systems(
     if model == "none" and not against:
         raise DataError("nobody is to be measured: --model none needs at least one --against")
     loaded = None if model == "none" else load()
-    systems = [] if loaded is None else [loaded[0]]
-    for name in against:
-        systems.append(loaded[1] if loaded is not None and name == "mask" else make(name))
-    return systems
+    systems: list[T] = []
+    if loaded is not None:
+        systems += loaded if "mask" in against else loaded[:1]
+    return systems + [make(name) for name in against if name != "mask"]
 
 
 def make_system(name: str) -> System:
