@@ -97,6 +97,8 @@ def test_windows_count_from_their_edges() -> None:
         assert nothing.height * nothing.width == 0
         assert min(nothing.height, nothing.width) == 0
         assert window.united(nothing) == nothing.united(window) == window
+    elsewhere = Window(50, 60, 50, 70)
+    assert window.united(elsewhere) == elsewhere.united(window) == window
 
 
 def test_what_windows_share_and_what_holds_both() -> None:
