@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from .errors import PromptError
+from .geometry import mask_window
 
 if TYPE_CHECKING:
     from .image import Image
@@ -137,12 +138,8 @@ def content_window(alpha: Array, margin: int = 0) -> tuple[int, int, int, int]:
     The whole image when nothing can be seen at all.
     """
     height, width = alpha.shape
-    seen = alpha >= VISIBLE
-    rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
-    if not len(rows):
-        return 0, 0, width, height
-    return (max(int(columns[0]) - margin, 0), max(int(rows[0]) - margin, 0),
-            min(int(columns[-1]) + 1 + margin, width), min(int(rows[-1]) + 1 + margin, height))
+    seen = mask_window(alpha >= VISIBLE, margin)
+    return (0, 0, width, height) if seen.empty else (seen.left, seen.top, seen.right, seen.bottom)
 
 
 def premultiplied(image: Image) -> Image:

@@ -118,12 +118,31 @@ def check_point(point: tuple[float, float], height: int, width: int) -> None:
         raise PromptError(f"the point ({x:g}, {y:g}) lies outside the picture, which is {width} x {height} pixels")
 
 
-def mask_bounds(mask: np.ndarray[Any, Any]) -> Box:
-    """The box around what is true in a mask H×W that is not empty: whole pixels, right and bottom edges excluded."""
+def mask_window(mask: np.ndarray[Any, Any], margin: int = 0) -> Window:
+    """The window around what is true in a mask, and a margin.
+
+    Parameters
+    ----------
+    mask : H×W, of any type: what is not zero counts.
+    margin : pixels on every side, as far as the mask goes.
+
+    Returns
+    -------
+    An empty window (0, 0, 0, 0) where nothing is true.
+    """
     import numpy as np
 
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+    if not rows.size:
+        return Window(0, 0, 0, 0)
+    return Window(max(int(rows[0]) - margin, 0), max(int(columns[0]) - margin, 0),
+                  min(int(rows[-1]) + 1 + margin, mask.shape[0]), min(int(columns[-1]) + 1 + margin, mask.shape[1]))
+
+
+def mask_bounds(mask: np.ndarray[Any, Any]) -> Box:
+    """The box around what is true in a mask H×W that is not empty: whole pixels, right and bottom edges excluded."""
+    window = mask_window(mask)
+    return float(window.left), float(window.top), float(window.right), float(window.bottom)
 
 
 def fit_picture(rgb: np.ndarray[Any, Any], fit: Fit) -> np.ndarray[Any, Any]:

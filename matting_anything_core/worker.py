@@ -158,7 +158,7 @@ def _prepared(plan: Plan) -> tuple[Any, Ready, Any]:
     """The steps with their model, the fingerprint of the settings, and what counts the time."""
     from .api import load_model
     from .batch import Ledger, Work
-    from .image.write import temporary_names
+    from .replacing import temporary_names
     from .journal import Journal
     from .opencv import cv2
     from .times import Times

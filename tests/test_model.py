@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from copy import copy
+from copy import copy, deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +18,9 @@ from matting_anything_core import CancelledError, DeviceError, Matte, MattingErr
 from matting_anything_core import model as model_module
 from matting_anything_core.geometry import Fit
 from matting_anything_core.image import read_image
+from matting_anything_core.model import MattingAnything
+from matting_anything_core.networks.m2m import MaskToMatte
+from matting_anything_core.pipeline.embedding import Views
 from matting_anything_core.pipeline.mask_refinement import refine_mask
 from matting_anything_core.pipeline.masks import upsample_mask
 from matting_anything_core.pipeline.prompting import DecoderPrompt
@@ -314,18 +317,51 @@ def test_ten_thousand_random_inputs_end_in_a_matte_or_a_matting_error(image: obj
     check_matte_or_error(image, prompt)
 
 
-def test_a_model_whose_weights_a_host_moves_goes_on_elsewhere() -> None:
-    model = tiny_model()
+def own_model() -> MattingAnything:
+    """A tiny model of one's own, whose weights may be moved."""
+    shared = tiny_model()
+    return MattingAnything(deepcopy(shared.sam), MaskToMatte().eval(), device="cpu", name="tiny")
+
+
+def head_devices(model: MattingAnything) -> set[str]:
+    network = model._head.network  # type: ignore[attr-defined]
+    return {conv.weight.device.type for layers in (network.os8, network.os4, network.os1) for conv in layers.head}
+
+
+def test_a_model_moves_to_another_device() -> None:
+    """To the `meta` device, which every machine has: tensors there have a place and no values."""
+    model, meta = own_model(), torch.device("meta")
     embedding = model.embed(picture(60, 100))
-    [there] = model.matte(embedding, [Prompt(box=BOX)])
-    model.sam.to("cpu")  # what a host does, between devices
-    moved = model.to("cpu")
-    [again] = moved.matte(embedding.to("cpu"), [Prompt(box=BOX)])
-    np.testing.assert_array_equal(again.alpha, there.alpha)
-    assert moved.sam is model.sam
+    moved = model.to(meta)
     assert moved is not model
+    assert moved.sam is model.sam  # moved, not copied: the first one rests
+    assert {tensor.device for tensor in moved.sam.parameters()} == {meta}
+    assert (moved.device, model.device) == (meta, torch.device("cpu"))
+    assert (head_devices(moved), head_devices(model)) == ({"meta"}, {"cpu"})
+
+    there = embedding.to(meta)
+    assert {view.features.device for view in there.views.all().values()} == {meta}
+    assert {view.pixels.device for view in there.views.all().values()} == {meta}
+    assert {view.features.device.type for view in embedding.views.all().values()} == {"cpu"}
+    assert there.to(meta) is there
+    # What is encoded from now on is encoded there.
+    view = moved.view(replace(there, views=Views()))
+    assert view.features.device == view.pixels.device == meta
     with pytest.raises(DeviceError):
         model.to("cuda:99")
+
+
+def test_a_model_whose_weights_a_host_moves_goes_on() -> None:
+    """A host takes the weights away and brings them back, as ComfyUI does between its models."""
+    model = own_model()
+    embedding = model.embed(picture(60, 100))
+    [before] = model.matte(embedding, [Prompt(box=BOX)])
+    values = {name: tensor.clone() for name, tensor in model.sam.state_dict().items()}
+    model.sam.to("meta")
+    model.sam.to_empty(device="cpu")
+    model.sam.load_state_dict(values)
+    [after] = model.to("cpu").matte(embedding.to("cpu"), [Prompt(box=BOX)])
+    np.testing.assert_array_equal(after.alpha, before.alpha)
 
 
 def test_together_is_one_matte_of_the_united_masks() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import WeightsError
+from ..replacing import replace_text
 
 if TYPE_CHECKING:
     from ..benchmark import Measured
@@ -76,7 +77,7 @@ def _run(args: argparse.Namespace, folder: Path) -> int:
                 print(f"{name}, first prompt, against vit_b's plain path: {results[name][1].total(FIRST) / plain:.3f}x")
     if args.json:
         numbers = {name: {"plain": asdict(plain), "exact": asdict(exact)} for name, (plain, exact) in results.items()}
-        Path(args.json).write_text(json.dumps(numbers, indent=2) + "\n", encoding="utf-8")
+        replace_text(args.json, json.dumps(numbers, indent=2) + "\n")
     return 0
 
 

@@ -139,27 +139,17 @@ def _protocol(args: argparse.Namespace) -> Protocol:
 
 def _systems(args: argparse.Namespace, protocol: Protocol) -> list[System]:
     from ..errors import PromptError
-    from ..evaluation.data import DataError
-    from ..evaluation.systems import ModelSystem, load_model_system, make_system
+    from ..evaluation.systems import load_model_system, make_system, named_systems
 
     grabcuts = [name for name in args.against if name.startswith("grabcut")]
     if grabcuts and args.prompt != "box":
         raise PromptError(f"{grabcuts[0]} starts from a box and knows nothing of --prompt {args.prompt}")
-    systems: list[System] = []
-    model: ModelSystem | None = None
-    if args.model != "none":
+
+    def load() -> tuple[System, System]:
         model = load_model_system(args.model, args.device, protocol)
-        systems.append(model)
-    for name in args.against:
-        if name == "mask" and model is not None:
-            systems.append(model.as_mask())
-        elif name == "mask":
-            raise DataError("--against mask is the model's own mask; it needs a --model")
-        else:
-            systems.append(make_system(name))
-    if not systems:
-        raise DataError("nobody is to be measured: --model none needs at least one --against")
-    return systems
+        return model, model.as_mask()
+
+    return named_systems(args.model, args.against, load, make_system)
 
 
 def check(dataset: DataSet, args: argparse.Namespace) -> None:

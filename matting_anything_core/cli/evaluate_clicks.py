@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from .evaluate_objects import add_data, add_run, add_systems, finished, say_problems
 
 if TYPE_CHECKING:
     from ..evaluation.clicks_report import ClicksReport
@@ -47,36 +47,6 @@ def _clicks(text: str) -> int:
     return value
 
 
-def _ignored(text: str) -> int | str:
-    if text in ("auto", "none"):
-        return text
-    if text.isascii() and text.isdigit() and int(text) <= 255:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is neither auto nor none nor a gray value from 0 to 255")
-
-
-def add_data(parser: argparse.ArgumentParser, output: str) -> None:
-    """The arguments that say which images, and where results go."""
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder with images/ and masks/")
-    parser.add_argument("--output", type=Path, default=Path(output), metavar="DIR",
-                        help=f"folder for results and report (default: {output})")
-    parser.add_argument("--ignored", type=_ignored, default="auto", metavar="VALUE",
-                        help="gray value of the masks that counts for nothing: auto (default), none, or 0 to 255")
-
-
-def add_run(parser: argparse.ArgumentParser) -> None:
-    """The arguments about the run."""
-    from .evaluate import positive
-
-    group = parser.add_argument_group("the run")
-    group.add_argument("--limit", type=positive, metavar="N", help="only N images, spread evenly over the folder")
-    group.add_argument("--show", type=positive, default=8, metavar="N",
-                       help="how many of the worst objects the page shows (default 8)")
-    group.add_argument("--anew", action="store_true", help="measure again what is noted in OUTPUT already")
-    group.add_argument("--allow-missing", action="store_true",
-                       help="go on when files are missing, without those images; they are listed in the report")
-
-
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register the command."""
     parser = subparsers.add_parser(
@@ -88,13 +58,8 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
                         help="begin with the true mask's box (default), or with nothing but clicks")
     parser.add_argument("--clicks", type=_clicks, default=20, metavar="N",
                         help="at most N clicks for each object (default 20); also the cap of NoC")
-    group = parser.add_argument_group("who is measured")
-    group.add_argument("--model", default="lite", metavar="NAME",
-                       help="lite (default), vit_b, vit_l, vit_h, a .safetensors file, or none")
-    group.add_argument("--device", default="auto", metavar="DEVICE", help="auto (default), cpu, cuda, cuda:1, mps")
-    group.add_argument("--against", action="append", default=[], choices=("grabcut", "mask"),
-                       help="another system beside it, repeatable: grabcut (OpenCV's, the clicks as seeds), mask (the "
-                            "model's own hard mask: plain Segment Anything)")
+    add_systems(parser, "grabcut (OpenCV's, the clicks as seeds), mask (the model's own hard mask: plain Segment "
+                        "Anything)")
     add_run(parser)
     parser.set_defaults(run=run)
 
@@ -132,9 +97,6 @@ def run(args: argparse.Namespace) -> int:
                                  progress=progress)
     report = summarise_clicks(result, shown=args.show)
     written = write_report_files(args.output, clicks_markdown(report), clicks_json(report), clicks_html(report))
-    for problem in result.problems:
-        print(f"left out: {problem}", file=sys.stderr)
+    say_problems(result.problems)
     _say(report)
-    for path in written:
-        print(path)
-    return 1 if result.problems else 0
+    return finished(written, result.problems)

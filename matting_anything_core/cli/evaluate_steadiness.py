@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
-from .evaluate_clicks import add_data, add_run
+from .evaluate_objects import add_data, add_run, add_systems, finished, say_problems
 
 if TYPE_CHECKING:
     from ..evaluation.steadiness_report import SteadinessReport
@@ -37,13 +36,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_data(parser, "evaluation-steadiness")
-    group = parser.add_argument_group("who is measured")
-    group.add_argument("--model", default="lite", metavar="NAME",
-                       help="lite (default), vit_b, vit_l, vit_h, a .safetensors file, or none")
-    group.add_argument("--device", default="auto", metavar="DEVICE", help="auto (default), cpu, cuda, cuda:1, mps")
-    group.add_argument("--against", action="append", default=[], choices=("grabcut", "mask"),
-                       help="another system beside it, repeatable: grabcut (OpenCV's), mask (the model's own hard "
-                            "mask)")
+    add_systems(parser, "grabcut (OpenCV's), mask (the model's own hard mask)")
     group = parser.add_argument_group("what is changed")
     group.add_argument("--jitter", type=float, default=0.01, metavar="SHARE",
                        help="move each side of the box by up to this share of the image's sides (default 0.01)")
@@ -67,42 +60,28 @@ def _say(report: SteadinessReport) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, write the report, say the table and where it is. 1 when objects had to be left out."""
-    from ..evaluation.data import DataError, read_benchmark
-    from ..evaluation.protocol import PROTOCOLS
+    from ..evaluation.data import read_benchmark
     from ..evaluation.report import write_report_files
-    from ..evaluation.steadiness import SteadinessProtocol, evaluate_steadiness
+    from ..evaluation.steadiness import SteadinessProtocol, evaluate_steadiness, steadiness_systems
     from ..evaluation.steadiness_report import (
         steadiness_html,
         steadiness_json,
         steadiness_markdown,
         summarise_steadiness,
     )
-    from ..evaluation.systems import GrabCut, System, load_model_system
     from .evaluate import check
     from .progress import progress_bar
 
     protocol = SteadinessProtocol(args.jitter, args.draws, args.seed, args.padding, args.ignored)
     dataset = read_benchmark("folder", args.data)
     check(dataset, args)
-    systems: list[System] = []
-    if args.model != "none":
-        model = load_model_system(args.model, args.device, PROTOCOLS["folder"])
-        systems += [model, model.as_mask()] if "mask" in args.against else [model]
-    elif "mask" in args.against:
-        raise DataError("--against mask is the model's own mask; it needs a --model")
-    if "grabcut" in args.against:
-        systems.append(GrabCut())
-    if not systems:
-        raise DataError("nobody is to be measured: --model none needs at least one --against")
+    systems = steadiness_systems(args.model, args.device, args.against)
     with progress_bar() as progress:
         result = evaluate_steadiness(dataset, systems, protocol, args.output, limit=args.limit, anew=args.anew,
                                      progress=progress)
     report = summarise_steadiness(result, shown=args.show)
     written = write_report_files(args.output, steadiness_markdown(report), steadiness_json(report),
                                  steadiness_html(report))
-    for problem in result.problems:
-        print(f"left out: {problem}", file=sys.stderr)
+    say_problems(result.problems)
     _say(report)
-    for path in written:
-        print(path)
-    return 1 if result.problems else 0
+    return finished(written, result.problems)

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ..geometry import mask_bounds
 from ..opencv import cv2
 from ..types import Box
 from .data import DataError
@@ -81,8 +82,7 @@ class Truth:
     @property
     def box(self) -> Box:
         """The object's bounds x0, y0, x1, y1, right and lower side exclusive."""
-        rows, columns = np.flatnonzero(self.inside.any(axis=1)), np.flatnonzero(self.inside.any(axis=0))
-        return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+        return mask_bounds(self.inside)
 
 
 @dataclass(frozen=True)

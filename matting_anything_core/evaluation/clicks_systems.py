@@ -17,7 +17,8 @@ from ..opencv import cv2
 from ..types import Box, Prompt
 from .clicks import ClickSystem, ImageArray, Turn
 from .data import DataError
-from .systems import enlarge, grabcut_labels, load_model_system, scaled_box, shrink_to
+from .protocol import PROTOCOLS
+from .systems import enlarge, grabcut_labels, load_model_system, named_systems, scaled_box, shrink_to
 
 if TYPE_CHECKING:
     from ..model import MattingAnything
@@ -165,21 +166,12 @@ def click_systems(model: str, device: str, against: list[str]) -> list[ClickSyst
 
     Raises DataError for unknown ones and when nobody is left; for the model what `load_model` raises.
     """
-    from .protocol import PROTOCOLS
-
     unknown = [name for name in against if name not in ("mask", "grabcut")]
     if unknown:
         raise DataError(f"there is no system {unknown[0]!r} that can be clicked on; expected grabcut or mask")
-    if model == "none" and "mask" in against:
-        raise DataError("--against mask is the model's own mask; it needs a --model")
-    systems: list[ClickSystem] = []
-    if model != "none":
+
+    def load() -> tuple[ClickSystem, ClickSystem]:
         ours = model_clicks(load_model_system(model, device, PROTOCOLS["folder"]))
-        systems.append(ours)
-        if "mask" in against:
-            systems.append(ours.as_mask())
-    if "grabcut" in against:
-        systems.append(GrabCutClicks())
-    if not systems:
-        raise DataError("nobody is to be measured: --model none needs at least one --against")
-    return systems
+        return ours, ours.as_mask()
+
+    return named_systems(model, against, load, lambda _name: GrabCutClicks())

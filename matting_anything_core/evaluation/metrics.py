@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import MissingExtraError
+from ..geometry import mask_window
 from ..opencv import cv2
 
 Array = npt.NDArray[Any]
@@ -161,9 +162,8 @@ def _connected_level(joint: FloatArray, *, reference: bool) -> FloatArray:
     """l of every pixel: 0, 0.1 … 0.9, or 1 for what belongs to Ω at every level. `joint` is min(α, α*)."""
     # α as float32 against levels as float64: 51/255 in float32 lies a hair above 0.2, so it reaches the level 0.2.
     levels = [step * CONNECTIVITY_STEP for step in range(1, round(1 / CONNECTIVITY_STEP) + 1)]
-    rows, columns = (np.flatnonzero((joint >= levels[0]).any(axis=axis)) for axis in (1, 0))
     # Nothing outside of this box belongs to any joint mask, so all of it has one common value.
-    box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)) if rows.size else (slice(0), slice(0))
+    box = mask_window(joint >= levels[0]).slices()
     inner = np.ascontiguousarray(joint[box])
     reached = np.ones(inner.shape, np.float32)
     connected = np.ones(inner.shape, np.bool_)

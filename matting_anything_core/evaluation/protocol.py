@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from ..geometry import mask_window
 from ..options import Guidance, Sides
 from ..types import Box, Prompt
 from .data import Benchmark, DataError, Picture, Sample
@@ -69,12 +70,11 @@ def box_of(alpha: npt.NDArray[np.float32], *, reference: bool = False) -> Box | 
 
     The released program's right and lower sides are inclusive: one pixel less (`reference`).
     """
-    inside = alpha > 127 / 255
-    rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
-    if not rows.size:
+    inside = mask_window(alpha > 127 / 255)
+    if inside.empty:
         return None
-    beyond = 0 if reference else 1
-    x0, y0, x1, y1 = int(columns[0]), int(rows[0]), int(columns[-1]) + beyond, int(rows[-1]) + beyond
+    less = 1 if reference else 0
+    x0, y0, x1, y1 = inside.left, inside.top, inside.right - less, inside.bottom - less
     return float(x0), float(y0), float(max(x1, x0 + 1)), float(max(y1, y0 + 1))
 
 

@@ -6,13 +6,13 @@ The page with pictures stands in page.py.
 from __future__ import annotations
 
 import json
-import os
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..replacing import replace_text
 from .metrics import QUALITY_KINDS, instance_quality
 from .protocol import PUBLISHED, Published
 from .runner import Record, Run, matches_of
@@ -226,8 +226,6 @@ def write_report_files(folder: Path, markdown: str, content: dict[str, Any], pag
     written = []
     for name, text in contents.items():
         path = folder / name
-        passing = path.with_name(f".{name}.{os.getpid()}.part")
-        passing.write_text(text, encoding="utf-8")
-        passing.replace(path)
+        replace_text(path, text)
         written.append(path)
     return written

@@ -20,8 +20,8 @@ from ..opencv import cv2
 from ..types import Box, Prompt
 from .clicks import BoolArray, FloatArray, ImageArray, Truth, iou_of
 from .data import DataError, DataSet
-from .protocol import move_box
-from .systems import System
+from .protocol import PROTOCOLS, move_box
+from .systems import System, load_model_system, make_system, named_systems
 from .tasks import Report, Task, file_name, measure_tasks
 from .thumbnails import draw_prompts, save_jpeg, show_mattes
 
@@ -212,3 +212,16 @@ def _beside(pictures: Sequence[ImageArray]) -> ImageArray:
     columns = [np.pad(picture, ((0, height - picture.shape[0]), (0, 4), (0, 0)), constant_values=119)
                for picture in pictures]
     return np.concatenate(columns, axis=1)
+
+
+def steadiness_systems(model: str, device: str, against: Sequence[str]) -> list[System]:
+    """The systems that the command line names: a model (or "none") and others to compare with (`mask`, `grabcut`).
+
+    Raises DataError when nobody is left; for the model what `load_model` raises.
+    """
+
+    def load() -> tuple[System, System]:
+        ours = load_model_system(model, device, PROTOCOLS["folder"])
+        return ours, ours.as_mask()
+
+    return named_systems(model, against, load, make_system)

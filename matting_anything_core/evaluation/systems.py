@@ -11,15 +11,16 @@ from __future__ import annotations
 import hashlib
 import typing
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import MissingExtraError, NothingFoundError, PromptError
+from ..geometry import mask_window
 from ..opencv import cv2, seeded
 from ..options import Guidance, Sides
 from ..types import Box, Prompt
@@ -37,6 +38,8 @@ ImageArray = npt.NDArray[np.uint8]
 Mattes = list["FloatArray | None"]
 """One matte (float32 H×W in 0..1) for each prompt, None where the system has none; any further ones are instances
 that were not asked for, which IMQ counts."""
+
+T = TypeVar("T")
 
 
 class System(typing.Protocol):
@@ -206,6 +209,34 @@ def _files_by_stem(folder: Path) -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in PICTURE_SUFFIXES}
 
 
+def named_systems(
+    model: str, against: Sequence[str], load: Callable[[], tuple[T, T]], make: Callable[[str], T]
+) -> list[T]:
+    """The systems that a command line names: a model, its mask if that is asked for, and the others in the order given.
+
+    Parameters
+    ----------
+    model : its name, or "none".
+    against : names of the others; "mask" is the model's own hard mask.
+    load : gives the model, and the same one that answers with its hard mask.
+    make : gives another system by its name.
+
+    Raises
+    ------
+    DataError
+        For a mask without a model, and when nobody is left. It is said before anything is loaded.
+    """
+    if model == "none" and "mask" in against:
+        raise DataError("--against mask is the model's own mask; it needs a --model")
+    if model == "none" and not against:
+        raise DataError("nobody is to be measured: --model none needs at least one --against")
+    loaded = None if model == "none" else load()
+    systems: list[T] = []
+    if loaded is not None:
+        systems += loaded if "mask" in against else loaded[:1]
+    return systems + [make(name) for name in against if name != "mask"]
+
+
 def make_system(name: str) -> System:
     """A system to compare with, by the name that --against takes. Raises DataError for unknown ones."""
     kind, _, rest = name.partition(":")
@@ -316,9 +347,8 @@ def closed_form_alpha(image: ImageArray, mask: npt.NDArray[np.bool_], band: floa
     trimap = np.full(mask.shape, 0.5)
     trimap[cv2.dilate(mask.view(np.uint8), element) == 0] = 0
     trimap[cv2.erode(mask.view(np.uint8), element) == 1] = 1
-    rows, columns = np.flatnonzero((trimap > 0).any(axis=1)), np.flatnonzero((trimap > 0).any(axis=0))
     # The equations far from the band say nothing about it: solve on its bounds and a margin.
-    crop = (slice(max(rows[0] - 8, 0), rows[-1] + 9), slice(max(columns[0] - 8, 0), columns[-1] + 9))
+    crop = mask_window(trimap > 0, margin=8).slices()
     inner = trimap[crop]
     if not ((inner == 0).any() and (inner == 1).any()):
         return alpha

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..opencv import cv2
+from ..replacing import replacing
 from ..types import Prompt
 
 ImageArray = npt.NDArray[np.uint8]
@@ -67,13 +66,9 @@ def show_mattes(image: ImageArray, mattes: Sequence[FloatArray | None]) -> Image
 
 
 def save_jpeg(path: Path, image: ImageArray) -> None:
-    """Write an RGB picture as JPEG under a passing name, then rename it: the file is whole or not there."""
+    """Write an RGB picture as JPEG; the file is whole or not there."""
     from PIL import Image
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    passing = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
-    try:
-        Image.fromarray(image).save(passing, "JPEG", quality=88)
-        passing.replace(path)
-    finally:
-        passing.unlink(missing_ok=True)
+    with replacing(path) as file:
+        Image.fromarray(image).save(file, "JPEG", quality=88)

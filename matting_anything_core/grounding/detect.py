@@ -264,18 +264,13 @@ def _matches(
 
 def _suppressed(boxes: FloatArray, order: Sequence[int], nms: float) -> list[int]:
     """Non-maximum suppression: of `order`, best first, those that overlap no better one by more than `nms` (IoU)."""
-    import numpy as np
+    import torch
+    from torchvision.ops import nms as suppress
 
-    left = np.asarray(order, dtype=np.int64)
-    kept: list[int] = []
-    while left.size:
-        first, left = int(left[0]), left[1:]
-        kept.append(first)
-        one, rest = boxes[first : first + 1], boxes[left]
-        common = np.concatenate([np.maximum(one[:, :2], rest[:, :2]), np.minimum(one[:, 2:], rest[:, 2:])], axis=1)
-        shared = _areas(common)
-        left = left[shared <= nms * (_areas(one) + _areas(rest) - shared)]
-    return kept
+    # Their places in the order stand for their scores: equal scores stay in the order that they are given in.
+    ranks = torch.arange(len(order), 0, -1, dtype=torch.float64)
+    kept = suppress(torch.from_numpy(boxes[list(order)]).double(), ranks, nms)
+    return [order[place] for place in kept.tolist()]
 
 
 def _nothing(best: Mapping[str, float], threshold: float) -> NothingFoundError:

@@ -102,7 +102,11 @@ def read_network(path_or_name: Source, *, folders: Sequence[Source] = ()) -> Net
 
 
 def files_of(path_or_name: Source) -> list[Path]:
-    """The files that `read_network` reads, of which those beside the weights need not exist. Raises WeightsError."""
+    """The files that `read_network` reads, of which those beside the weights need not exist.
+
+    Raises WeightsError; MissingExtraError without transformers, before anybody fetches weights for nothing.
+    """
+    need_transformers()
     path = _weights_path(path_or_name, ()).absolute()
     beside = ("vocab.txt", "config.json", "preprocessor_config.json", "tokenizer.json")
     return [path, *(path.parent / name for name in beside)]

@@ -14,12 +14,13 @@ import numpy as np
 import PIL.Image
 
 from ..errors import ImageError
+from ..memory import in_words
 from . import png
 from .arrays import Array, check_array, check_pixel_count, is_tensor, quantise, tensor_to_array
 from .exif import parse
 from .formats import FORMATS, Format, format_at, format_names, register
 from .icc import ADOBE_COLORANTS, ADOBE_CURVE, build_profile, own_profile, to_srgb, to_srgb16
-from .memory import in_words, memory_for, shortage
+from .memory import memory_for, shortage
 from .metadata import Metadata, metadata_of
 from .picture import Image
 from .salvage import mended

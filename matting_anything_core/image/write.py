@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import os
-import secrets
 import stat
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from ..errors import ImageError
+from ..replacing import replacing
 from .arrays import Array, check_array, is_tensor, tensor_to_array
 from .encode import Format, encode_pixels, output_format
 from .memory import memory_for
@@ -159,26 +158,11 @@ def check_writable(path: str | os.PathLike[str]) -> None:
             raise ImageError(f"{name} cannot be written: there is no folder {folder!r}; make it first") from None
 
 
-@functools.lru_cache(maxsize=1)
-def temporary_names() -> str:
-    """What the names of all temporary files of this process begin with, and of none that another process writes (but
-    for those it forks): whoever ends this process can clean up behind it."""
-    return f".matting-{secrets.token_hex(6)}-"
-
-
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write `data` to a temporary name beside `path` and rename it. Raises ImageError; then nothing has changed."""
-    target = os.path.realpath(path)  # a link stays a link: what it points to is replaced
-    temporary = os.path.join(os.path.dirname(target), f"{temporary_names()}{secrets.token_hex(4)}.tmp")
+    """Write `data` to `path`, whole or not at all. Raises ImageError; then nothing has changed."""
     try:
-        try:
-            with open(temporary, "xb") as file:
-                file.write(data)
-            os.replace(temporary, target)
-        except BaseException:
-            if os.path.exists(temporary):
-                os.unlink(temporary)
-            raise
+        with replacing(path) as file:
+            file.write(data)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"{os.fspath(path)!r} cannot be written: {reason}") from error

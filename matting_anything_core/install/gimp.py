@@ -6,7 +6,6 @@ import filecmp
 import json
 import os
 import re
-import secrets
 import shutil
 import stat
 import subprocess
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..replacing import replace_text
 from .files import InstallError, host_files, put_folder, remove_folder
 
 NAME = "matte_selection"
@@ -191,9 +191,7 @@ def _write(file: Path, settings: dict[str, Any]) -> None:
             file.unlink(missing_ok=True)
             return
         file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(f".{file.name}-{secrets.token_hex(4)}")
-        temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-        os.replace(temporary, file)
+        replace_text(file, json.dumps(settings, indent=2) + "\n")
     except OSError as error:
         raise InstallError(f"the settings file {file} cannot be written: {error.strerror or error}; make it writable "
                            "for you") from None

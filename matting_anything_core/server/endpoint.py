@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import secrets
 import signal
 import sys
 import time
@@ -23,6 +22,7 @@ import filelock
 
 from ..client import PROTOCOL, STOP, runtime_folder
 from ..errors import ServiceError
+from ..replacing import replace_text
 
 __all__ = ["HOST", "PROTOCOL", "Endpoint", "Stopped", "end_process", "held", "lock_path", "locked", "prepare_folder",
            "process_of", "read_endpoint", "remove_endpoint", "running", "runtime_folder", "state", "stop_running",
@@ -96,14 +96,9 @@ def _process_path() -> Path:
 def write_endpoint(endpoint: Endpoint) -> None:
     """Write the endpoint for this user alone, whole or not at all."""
     path = endpoint_path()
-    temporary = path.with_name(f".server-{secrets.token_hex(6)}.tmp")
     try:
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            json.dump(asdict(endpoint), file)
-        os.replace(temporary, path)
+        replace_text(path, json.dumps(asdict(endpoint)), private=True)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise ServiceError(f"{path} cannot be written: {error.strerror or error}") from None
 
 

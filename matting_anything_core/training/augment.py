@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from ..geometry import mask_window
 from ..opencv import cv2
 
 Array: TypeAlias = np.ndarray[Any, Any]
@@ -98,11 +99,8 @@ def random_crop(rng: Rng, height: int, width: int, aspect: float, smallest: floa
 
 def bounds(alpha: Array, threshold: float = 0.5) -> tuple[int, int, int, int] | None:
     """x0, y0, x1, y1 (exclusive) around alpha > threshold; None when nothing is."""
-    mask = alpha > threshold
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if len(rows) == 0:
-        return None
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+    inside = mask_window(alpha > threshold)
+    return None if inside.empty else (inside.left, inside.top, inside.right, inside.bottom)
 
 
 def placed(rgba: Array, rng: Rng, height: int, width: int, *, extent: float, turn: float, warp: float) -> Array:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ..replacing import replace_text, replacing
+
 
 def save_atomically(state: dict[str, Any], path: Path) -> None:
-    """Write beside, flush to the disk, then rename: whoever reads finds the old one or the new one, whole."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with beside.open("wb") as file:
+    """Write a checkpoint, also through a power failure: whoever reads finds the old one or the new one, whole."""
+    with replacing(path, synced=True) as file:
         torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
 
 
 def load_if_there(path: Path) -> dict[str, Any] | None:
@@ -37,6 +34,4 @@ def keep_rows_before(path: Path, stage: int, step: int) -> None:
         cells = line.split(",")
         if line.endswith("\n") and len(cells) > 2 and (int(cells[0]), int(cells[1])) <= (stage, step):
             kept.append(line)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text("".join(kept), encoding="utf-8")
-    beside.replace(path)
+    replace_text(path, "".join(kept))

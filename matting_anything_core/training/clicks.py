@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from ..geometry import mask_bounds
 from ..opencv import cv2
 from .augment import Array, Rng, blur, chance
 
@@ -131,10 +132,8 @@ def rough_mask(rng: Rng, share: Array) -> Array:
 
 def bounds_of(share: Array) -> Array:
     """x0, y0, x1, y1 in pixels of the input around what a mask on the grid holds."""
-    rows, columns = np.flatnonzero((share > 0.5).any(1)), np.flatnonzero((share > 0.5).any(0))
-    if len(rows) == 0:
-        return np.array([0, 0, share.shape[1], share.shape[0]], np.float32) * STRIDE
-    edges = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
+    inside = share > 0.5
+    edges = mask_bounds(inside) if inside.any() else (0, 0, share.shape[1], share.shape[0])
     return np.array(edges, np.float32) * STRIDE
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..geometry import mask_bounds
 from ..networks.sam import Sam
 from ..opencv import cv2
 from ..pipeline.prompting import MASK_LOGIT
@@ -42,8 +43,7 @@ class Subject:
     @property
     def box(self) -> tuple[float, float, float, float]:
         """x0, y0, x1, y1 around the truth, in pixels of the input."""
-        rows, columns = np.flatnonzero(self.truth.any(1)), np.flatnonzero(self.truth.any(0))
-        return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+        return mask_bounds(self.truth)
 
 
 @torch.no_grad()
@@ -159,9 +159,7 @@ def spoiled(rng: Rng, item: Subject, kind: str) -> Mask:
 @torch.no_grad()
 def from_mask(sam: Sam, item: Subject, mask: Mask) -> float:
     """The IoU of what a mask given as the prompt, with the box around it, comes out as."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    bounds = [float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)]
-    box = torch.tensor([bounds], device=item.features.device)
+    box = torch.tensor([mask_bounds(mask)], device=item.features.device)
     prompt = as_prompt(mask, item.side).to(box.device)
     return iou(mask_of(chosen(*sam.decode(item.features, boxes=box, masks=prompt))[0], item.truth.shape), item)
 

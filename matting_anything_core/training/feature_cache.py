@@ -8,7 +8,6 @@ row that nobody wrote takes no room where the file system knows sparse files.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..errors import MattingError
+from ..replacing import replace_text
 from .views import OBJECTS, View
 
 CHANNELS, PATCH, CELL = 256, 16, 4
@@ -46,9 +46,7 @@ class FeatureCache:
         MattingError when it is not."""
         path, text = self.folder / "made_with.json", json.dumps(made_with, sort_keys=True, indent=1)
         if not path.exists():
-            beside = path.with_name(f".{path.name}.{os.getpid()}")
-            beside.write_text(text, encoding="utf-8")
-            beside.replace(path)
+            replace_text(path, text)
         found = json.loads(path.read_text(encoding="utf-8"))
         now = json.loads(text)
         other = sorted(key for key in now.keys() | found.keys() if now.get(key) != found.get(key))

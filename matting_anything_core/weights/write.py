@@ -8,16 +8,15 @@ can be checked anywhere, without knowing where it came from.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import WeightsError
+from ..replacing import replacing
 
 if TYPE_CHECKING:
     import torch
@@ -46,11 +45,10 @@ def write_safetensors(
     path = Path(path)
     names, table = _table(tensors, dtype)
     header = _header(table, {**metadata, CHECKSUM: "0" * 64})
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     total = max(1, sum(entry["data_offsets"][1] - entry["data_offsets"][0] for entry in table.values()))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as file:
+        with replacing(path, synced=True) as file:
             digest = _start(table)
             file.write(header)
             for name in names:
@@ -61,14 +59,8 @@ def write_safetensors(
                     progress(table[name]["data_offsets"][1] / total)
             file.seek(0)
             file.write(_header(table, {**metadata, CHECKSUM: digest.hexdigest()}))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
     except OSError as error:
         raise WeightsError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        with contextlib.suppress(OSError):  # gone after the rename; or the folder was never there
-            temporary.unlink()
     return path
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -100,9 +101,15 @@ def test_words_that_the_data_does_not_have(tmp_path, data, capsys):
     assert "has no words" in capsys.readouterr().err
 
 
-def test_words_need_their_extra_or_weights(tmp_path, data, capsys):
+@pytest.mark.parametrize(("there", "status", "remedy"), [
+    (False, 6, "[text]"), (True, 4, "weights fetch grounding-dino-tiny"),
+], ids=["without transformers", "without weights"])
+def test_words_need_their_extra_and_weights(tmp_path, data, capsys, monkeypatch, there, status, remedy):
+    if there:
+        pytest.importorskip("transformers")
+    else:
+        monkeypatch.setitem(sys.modules, "transformers", None)  # what a missing package looks like
     (data / "texts.json").write_text(json.dumps({"0": "a disc", "1": "a disc", "2": "a disc"}))
     assert main(["evaluate", "folder", "--data", str(data), "--output", str(tmp_path / "out"), "--device", "cpu",
-                 "--prompt", "text"]) in (4, 6)
-    error = capsys.readouterr().err  # without transformers the extra is named, with it the command for the weights
-    assert "[text]" in error or "weights fetch grounding-dino-tiny" in error
+                 "--prompt", "text"]) == status
+    assert remedy in capsys.readouterr().err

@@ -107,3 +107,44 @@ def test_files_of_old_torch_are_read(tmp_path, m2m):
     torch.save(m2m, path, _use_new_zipfile_serialization=False)
     found = recognise(read_file(path)).m2m
     assert all(torch.equal(found[name], tensor) for name, tensor in m2m.items())
+
+
+def test_large_values_are_no_infinite_ones(m2m):
+    """A sum that overflows proves nothing of the values."""
+    large = {**m2m, "conv1.module.weight_bar": torch.full_like(m2m["conv1.module.weight_bar"], 1e38)}
+    assert recognise(raw(large)).architecture is None
+    with pytest.raises(WeightsError, match=r"some\.pth holds NaN or infinite values in conv1\.module\.weight_bar"):
+        recognise(raw({**m2m, "conv1.module.weight_bar": torch.full_like(m2m["conv1.module.weight_bar"], torch.inf)}))
+
+
+def test_mask_to_matte_says_what_it_was_trained_for(m2m):
+    assert recognise(raw(m2m, architecture="vit_l")).architecture == "vit_l"
+    assert recognise(raw(m2m)).square is None
+
+
+def test_a_part_that_comes_twice_is_refused(sam, m2m):
+    with pytest.raises(WeightsError, match="belongs to neither"):
+        recognise(raw({**under("sam.", sam), **under("seg_model.", sam), **under("m2m.", m2m)}))
+
+
+def test_the_damage_in_either_part_is_found(sam, m2m):
+    for part in ("sam.", "m2m."):
+        whole = {**under("sam.", sam), **under("m2m.", m2m)}
+        name = next(key for key, value in whole.items() if key.startswith(part) and value.is_floating_point())
+        with pytest.raises(WeightsError, match="NaN"):
+            recognise(raw({**whole, name: torch.full_like(whole[name], torch.nan)}))
+        with pytest.raises(WeightsError, match="lacks"):
+            recognise(raw({key: value for key, value in whole.items() if key != name}))
+
+
+@pytest.mark.parametrize("shape", [(1, 8, 64), (1, 0, 0, 64), (1, 1025, 1025, 64)])
+def test_position_embeddings_that_cannot_be_are_refused(sam, shape):
+    with pytest.raises(WeightsError, match="position embedding"):
+        recognise(raw({**sam, "image_encoder.pos_embed": torch.zeros(1).expand(shape)}))
+
+
+def test_what_an_unknown_encoder_looks_like_is_said(sam):
+    width = sam["image_encoder.patch_embed.proj.weight"].shape[0] + 1
+    odd = {**sam, "image_encoder.patch_embed.proj.weight": torch.zeros(width, 3, 16, 16)}
+    with pytest.raises(WeightsError, match=f"an image encoder of width {width} with 3 blocks; known are lite, vit_b"):
+        recognise(raw(odd))
