@@ -254,9 +254,9 @@ def test_esc_ends_a_drag_and_nothing_else(page: Any, photo: Path) -> None:
     assert page.locator("#clear").is_disabled()
 
 
-def touches(page: Any, kind: str, *points: tuple[float, float]) -> None:
+def touches(session: Any, kind: str, *points: tuple[float, float]) -> None:
     """Fingers at pixels of the page."""
-    page.context.new_cdp_session(page).send("Input.dispatchTouchEvent", {
+    session.send("Input.dispatchTouchEvent", {
         "type": kind, "touchPoints": [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(points)]})
 
 
@@ -267,13 +267,13 @@ def test_fingers(browser: Any, client: Client, photo: Path) -> None:
     page.goto(f"{client.endpoint.url}/#token={client.endpoint.token}")
     page.set_input_files("#file", photo)
     says(page, "Mark the object")
-    requests = Requests(page)
+    requests, fingers = Requests(page), page.context.new_cdp_session(page)
     scale = page.get_attribute("#stage", "data-scale")
     a, b = place(page, 200, 200), place(page, 300, 300)
-    touches(page, "touchStart", a)
-    touches(page, "touchStart", a, b)
-    touches(page, "touchMove", (a[0] - 40, a[1] - 40), (b[0] + 40, b[1] + 40))
-    touches(page, "touchEnd")
+    touches(fingers, "touchStart", a)
+    touches(fingers, "touchStart", a, b)
+    touches(fingers, "touchMove", (a[0] - 40, a[1] - 40), (b[0] + 40, b[1] + 40))
+    touches(fingers, "touchEnd")
     assert float(page.get_attribute("#stage", "data-scale")) > 1.2 * float(scale)
     assert page.locator("#clear").is_disabled()
     page.click("#zoom-fit")
@@ -281,9 +281,9 @@ def test_fingers(browser: Any, client: Client, photo: Path) -> None:
     page.click("label:has(#not)")
     asked(page, lambda: page.touchscreen.tap(*place(page, 480, 30)))
     page.click("label:has(#keep)")
-    touches(page, "touchStart", place(page, 30, 30))
+    touches(fingers, "touchStart", place(page, 30, 30))
     page.wait_for_timeout(700)
-    asked(page, lambda: touches(page, "touchEnd"))
+    asked(page, lambda: touches(fingers, "touchEnd"))
     assert [prompt["labels"] for prompt in requests.prompts] == [[1], [1, 0], [1, 0, 0]]
     page.close()
 
