@@ -214,10 +214,10 @@ def _halve(x: torch.Tensor) -> torch.Tensor:
             even = cv2.copyMakeBorder(even, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
         half = cv2.resize(even, ((width + 1) // 2, (height + 1) // 2), interpolation=cv2.INTER_AREA)
         return torch.from_numpy(half).reshape((height + 1) // 2, (width + 1) // 2, channels)
-    even, odd = x[0::2], x[1::2]
-    x = torch.cat([even[:len(odd)] + odd, even[len(odd):] * 2])
-    even, odd = x[:, 0::2], x[:, 1::2]
-    return torch.cat([even[:, :odd.shape[1]] + odd, even[:, odd.shape[1]:] * 2], 1).mul_(0.25)
+    upper, lower = x[0::2], x[1::2]
+    rows = torch.cat([upper[:len(lower)] + lower, upper[len(lower):] * 2])
+    left, right = rows[:, 0::2], rows[:, 1::2]
+    return torch.cat([left[:, :right.shape[1]] + right, left[:, right.shape[1]:] * 2], 1).mul_(0.25)
 
 
 def _mean_colours(image: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:

@@ -66,8 +66,9 @@ has been used or is too old. Run <code>matting-anything serve --open</code> agai
 class Service:
     """The handlers, and what they share. `stop` is called when a client asks the service to end."""
 
-    def __init__(self, settings: Settings, engine: Engine, stop: Callable[[], None]) -> None:
-        """engine: with or without a loaded model."""
+    def __init__(self, settings: Settings, engine: Engine, stop: Callable[[], None], page_key: str) -> None:
+        """engine: with or without a loaded model. page_key: for what the page keeps, see remembered.py."""
+        self._page_key = page_key
         self.settings = settings
         self.engine = engine
         self.jobs = Jobs(settings.waiting)
@@ -298,6 +299,10 @@ class Service:
         """GET /"""
         return FileResponse(PAGE / "index.html", media_type="text/html; charset=utf-8")
 
+    async def key(self, _request: Request) -> Response:
+        """GET /v1/page"""
+        return JSONResponse({"key": self._page_key})
+
     async def openapi(self, _request: Request) -> Response:
         """GET /openapi.json"""
         return JSONResponse(document())
@@ -441,6 +446,7 @@ def create_app(service: Service, access: Access, connections: Connections) -> AS
         Route("/openapi.json", service.openapi),
         Route("/v1/status", service.status),
         Route("/v1/shutdown", service.shutdown, methods=["POST"]),
+        Route("/v1/page", service.key),
         Route("/v1/open", service.offer, methods=["POST"]),
         Route("/v1/matte", service.one_call, methods=["POST"]),
         Route("/v1/images", service.upload, methods=["POST"]),

@@ -258,6 +258,9 @@ def document() -> Schema:
             "/v1/mattes/{matte}/cutout": {"get": _pixels("cutout", "The object, RGBA with straight alpha.")},
             "/v1/mattes/{matte}/composite": {"get": _pixels("composite", "The object on another background, RGB.")},
             "/v1/matte": {"post": _one_call()},
+            "/v1/page": {"get": _operation(
+                "page", "What the page needs to keep its marks in the browser, encrypted.",
+                {200: _json(_object({"key": {**_TEXT, "contentEncoding": "base64"}}), "A key for AES-GCM.")})},
             "/v1/open": {"post": _operation(
                 "open", "An address of the page for a browser, which works once and needs no token.",
                 {201: _json(_object({"path": _TEXT, "seconds": {**_NUMBER, "description": "how long it works"}}),

@@ -13,11 +13,16 @@ const NOBODY = "The service does not answer. Start it again: matting-anything se
 const NO_TOKEN = "This page was opened without its token, or the service was started anew. "
   + "Open the address that matting-anything serve prints.";
 
+// A page that was opened anew tells the others, whose token went with the service that they were opened by.
+const others = new BroadcastChannel("token");
+others.onmessage = ({ data }) => sessionStorage.setItem("token", data);
+
 /** The token: from the address, which must not keep it, else what this tab was given before. */
 function token() {
   const given = new URLSearchParams(location.hash.slice(1)).get("token");
   if (given) {
     sessionStorage.setItem("token", given);
+    others.postMessage(given);
     history.replaceState(null, "", location.pathname);
   }
   return sessionStorage.getItem("token") ?? "";
@@ -41,6 +46,11 @@ async function call(method, path, options = {}) {
 /** What the service is and has. */
 export async function status() {
   return (await call("GET", "/v1/status")).json();
+}
+
+/** The key of what the page keeps in the browser, base64. */
+export async function pageKey() {
+  return (await (await call("GET", "/v1/page")).json()).key;
 }
 
 /** Upload a picture file of a content type; gives {image, width, height}. */

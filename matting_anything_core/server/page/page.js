@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { blurred } from "./backdrop.js";
+import { Keeper } from "./keeper.js";
 import { pictureLevels } from "./levels.js";
 import { listObjects } from "./objects.js";
 import { listFiles, Queue } from "./queue.js";
@@ -29,6 +30,7 @@ let formats = {}; // content types of files that the service reads, with their s
 let work = null; // the picture that is shown, with its objects
 let levels = null; // it, and its scaled copies
 let backdrop = { kind: "checkerboard" };
+let keeper = null; // of all this, in the browser
 let running = null; // AbortController of what is under way
 let refreshed = 0; // counts what is to be shown, so that the latest is
 
@@ -60,6 +62,7 @@ function changed() {
   $("same").disabled = !work.objects.some((object) => object.marks.length);
   $("save-files").disabled = !queue.entries.some((entry) => entry.work?.finished.length);
   listFiles($("files"), queue, (index) => turn(index));
+  keeper?.later(queue);
   show();
 }
 
@@ -200,6 +203,18 @@ function step(where) {
   work.history[where]();
   changed();
   if (work.prompt) ask(); // one that was never answered
+}
+
+/** Forget all pictures, here and in the browser. */
+function close() {
+  stop();
+  work = null;
+  [queue.entries, queue.at] = [[], -1];
+  keeper?.later(queue);
+  $("work").hidden = true;
+  $("drop").hidden = false;
+  $("file").value = "";
+  $("file").focus();
 }
 
 function clear() {
@@ -353,6 +368,7 @@ function listen() {
     changed();
     ask();
   });
+  on("close", "click", close);
   addEventListener("keydown", key);
   addEventListener("paste", (event) => open([...event.clipboardData.files]));
   addEventListener("dragover", (event) => { event.preventDefault(); document.body.classList.add("over"); });
@@ -375,9 +391,20 @@ async function begin() {
     const names = status.models.available;
     $("model").replaceChildren(...names.map((name) => new Option(name)));
     $("models").hidden = names.length < 2;
+    keeper = await Keeper.of(await api.pageKey()).catch(() => null);
+    restoring = await keeper?.load() ?? null;
   } catch (error) {
     say(error.message, true);
   }
 }
 
+/** Take up what was kept, unless something has been opened meanwhile. */
+async function restore() {
+  if (!restoring || queue.entries.length) return;
+  [queue.entries, queue.at] = [restoring.entries, restoring.at];
+  if (!await turn(restoring.at) && queue.entries === restoring.entries) [queue.entries, queue.at] = [[], -1];
+}
+
+let restoring = null; // what was kept: {entries, at}
 const begun = begin();
+begun.then(restore);

@@ -316,6 +316,161 @@ def test_zoom_and_pan(page: Any, tmp_path: Path) -> None:
     assert float(page.get_attribute("#stage", "data-scale")) > 4
 
 
+def test_several_objects(page: Any, photo: Path, tmp_path: Path) -> None:
+    page.set_input_files("#file", photo)
+    says(page, "Mark the object")
+    asked(page, lambda: drag(page, DEMO_BOX))
+    page.keyboard.press("n")
+    shuttle = asked(page, lambda: page.mouse.click(*place(page, 420, 40)))
+    assert "previous" not in shuttle
+    assert "box" not in shuttle
+    names = page.locator("#objects input[type=text]")
+    names.nth(0).fill("astronaut")
+    names.nth(1).fill("shuttle")
+    names.nth(1).press("Enter")
+    shot(page, "10-objects")
+    alphas = {}
+    for which, number in (("all", 1), ("each", 2)):
+        page.select_option("#which", which)
+        downloads: list[Any] = []
+
+        def begun(download: Any, downloads: list[Any] = downloads) -> None:
+            downloads.append(download)
+
+        page.on("download", begun)
+        page.click("#save-alpha")
+        until(lambda downloads=downloads, number=number: (page.wait_for_timeout(50), len(downloads) >= number)[1])
+        page.remove_listener("download", begun)
+        for download in downloads:
+            download.save_as(tmp_path / download.suggested_filename)
+            alphas[download.suggested_filename] = read_image(tmp_path / download.suggested_filename).rgb[..., 0] / 255
+    assert set(alphas) == {f"astronaut{name}-alpha.png" for name in ("", "-astronaut", "-shuttle")}
+    one, two = alphas["astronaut-astronaut-alpha.png"], alphas["astronaut-shuttle-alpha.png"]
+    np.testing.assert_allclose(alphas["astronaut-alpha.png"], 1 - (1 - one) * (1 - two), atol=0.006)
+    page.click("#objects button[data-part=show] >> nth=0")
+    assert page.get_attribute("#objects button[data-part=show] >> nth=0", "aria-pressed") == "false"
+    until(lambda: {tuple(colour) for colour in canvas(page, 210, 380, 230, 400).reshape(-1, 3).tolist()}
+          <= {(255, 255, 255), (203, 208, 211)})
+    page.click("#objects button[data-part=remove] >> nth=1")
+    assert names.count() == 1
+    page.keyboard.press("Control+z")
+    assert names.count() == 2
+    assert names.nth(1).input_value() == "shuttle"
+
+
+def test_backgrounds_and_formats(page: Any, photo: Path, tmp_path: Path) -> None:
+    page.set_input_files("#file", photo)
+    says(page, "Mark the object")
+    asked(page, lambda: drag(page, DEMO_BOX))
+    page.select_option("#ground", "colour")
+    page.fill("#colour", "#2060a0")
+    wall = canvas(page, 420, 150, 500, 200)
+    np.testing.assert_array_equal(wall, np.broadcast_to([0x20, 0x60, 0xA0], wall.shape))
+    path = saved(page, "#save-composite", tmp_path)
+    assert path.name == "astronaut-composite.png"
+    np.testing.assert_array_equal(read_image(path).rgb[160, 450], [0x20, 0x60, 0xA0])
+    page.select_option("#ground", "blur")
+    assert canvas(page, 420, 150, 500, 200).std() < 40
+    blurred = read_image(saved(page, "#save-composite", tmp_path)).rgb
+    shown = canvas(page, 440, 150, 500, 200).mean((0, 1))
+    np.testing.assert_allclose(blurred[150:200, 440:500].mean((0, 1)), shown, atol=4)
+    PIL.Image.new("RGB", (64, 64), (10, 200, 30)).save(tmp_path / "green.png")
+    page.set_input_files("#ground-file", tmp_path / "green.png")
+    page.select_option("#ground", "picture")
+    page.set_input_files("#ground-file", tmp_path / "green.png")
+    until(lambda: (canvas(page, 440, 150, 500, 200) == (10, 200, 30)).all())
+    page.check("#compare")
+    page.fill("#split", "1")
+    until(lambda: (canvas(page, 440, 150, 500, 200) != (10, 200, 30)).any())
+    shot(page, "11-compare")
+    page.fill("#split", "0.5")
+    page.check("#crop")
+    for form, suffix, bits in (("png16", "png", 16), ("webp", "webp", 8), ("tiff16", "tif", 16)):
+        page.select_option("#format", form)
+        path = saved(page, "#save-cutout", tmp_path)
+        assert path.suffix == "." + suffix
+        cut = read_image(path)
+        assert cut.bits == bits
+        assert cut.alpha is not None
+        assert cut.alpha[:, 0].max() > 0
+        assert cut.width < 512
+
+
+def test_copied_and_pasted(browser: Any, client: Client, photo: Path) -> None:
+    context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    page.goto(f"{client.endpoint.url}/#token={client.endpoint.token}")
+    page.set_input_files("#file", photo)
+    says(page, "Mark the object")
+    asked(page, lambda: drag(page, DEMO_BOX))
+    page.keyboard.press("Control+c")
+    says(page, "Copied")
+    page.keyboard.press("Control+v")
+    says(page, "512 × 512 pixels. Mark the object")
+    np.testing.assert_allclose(canvas(page, 210, 380, 230, 400)[..., 0].mean() > 100, True)
+    context.close()
+
+
+def test_marks_survive_a_reload_and_another_service(browser: Any, photo: Path, tmp_path: Path,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MATTING_ANYTHING_RUNTIME", str(tmp_path / "own"))
+    context = browser.new_context(viewport={"width": 1100, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    with in_a_process(tmp_path / "own") as (process, client):
+        page.goto(f"{client.endpoint.url}/#token={client.endpoint.token}")
+        page.set_input_files("#file", photo)
+        says(page, "Mark the object")
+        asked(page, lambda: drag(page, DEMO_BOX))
+        asked(page, lambda: page.mouse.click(*place(page, 420, 40)))
+        before, address = canvas(page, 0, 0, 512, 512), client.endpoint.url
+        page.wait_for_timeout(1500)
+        page.reload()
+        says(page, "correct it, or download it")
+        until(lambda: (canvas(page, 0, 0, 512, 512) == before).all())
+        assert page.locator("#undo").is_enabled()
+        client("POST", "/v1/shutdown")
+        process.wait(600)
+    with in_a_process(tmp_path / "own") as (_, client):
+        assert client.endpoint.url == address, "the next service takes the port of the last one"
+        page.close()
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.set_viewport_size({"width": 1100, "height": 900})
+        page.goto(f"{client.endpoint.url}/#token={client.endpoint.token}")
+        says(page, "correct it, or download it")
+        until(lambda: (canvas(page, 0, 0, 512, 512) == before).all())
+        again = asked(page, lambda: page.mouse.click(*place(page, 480, 300), button="right"))
+        assert len(again["points"]) == 2
+        assert saved(page, "#save-alpha", tmp_path).exists()
+        page.click("#close")
+        page.wait_for_timeout(1500)
+        page.reload()
+        sync_api.expect(page.locator("#service")).to_contain_text("lite", timeout=PATIENCE)
+        assert page.locator("#drop").is_visible()
+    context.close()
+
+
+def test_several_pictures_marked_the_same_way(page: Any, photo: Path, tmp_path: Path) -> None:
+    small = tmp_path / "small.png"
+    PIL.Image.open(photo).resize((256, 256)).save(small)
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    page.set_input_files("#file", [photo, small, tmp_path / "broken.png"])
+    says(page, "Mark the object")
+    asked(page, lambda: drag(page, DEMO_BOX))
+    requests = Requests(page)
+    page.click("#same")
+    says(page, "Look through the pictures")
+    np.testing.assert_allclose(requests.prompts[0]["box"], np.array(DEMO_BOX) / 2, atol=2)
+    assert [text.strip() for text in page.locator("#files .state").all_inner_texts()] == ["✓", "✓", "!"]
+    shot(page, "12-queue")
+    page.click("#files button >> nth=1")
+    says(page, "small.png: correct it")
+    assert page.locator("#save-cutout").is_enabled()
+    asked(page, lambda: page.mouse.click(*place(page, 110, 150)))
+
+
 def test_with_keys_alone(page: Any, photo: Path) -> None:
     page.set_input_files("#file", photo)
     says(page, "Mark the object")
