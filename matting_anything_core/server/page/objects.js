@@ -17,7 +17,7 @@ export function listObjects(list, work, on) {
       ariaLabel: `Mark ${name}` });
     chosen.addEventListener("change", () => on.select(object.id));
     const label = part("input", "name", { type: "text", value: name, ariaLabel: `Name of ${name}`, maxLength: 60 });
-    label.addEventListener("change", () => on.rename(object.id, label.value.trim()));
+    label.addEventListener("input", () => on.rename(object.id, label.value.trim()));
     label.addEventListener("focus", () => object.id !== work.history.value.selected && on.select(object.id));
     const shown = part("button", "show", { type: "button", ariaLabel: `Show ${name}`, title: "Show or hide",
       ariaPressed: String(!work.hidden.has(object.id)), textContent: work.hidden.has(object.id) ? "○" : "●" });

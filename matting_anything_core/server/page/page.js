@@ -54,7 +54,7 @@ function changed() {
   $("whiches").hidden = work.objects.length < 2;
   listObjects($("objects"), work, {
     select: (id) => { work.select(id); changed(); },
-    rename: (id, name) => { work.names.set(id, name); changed(); },
+    rename: (id, name) => { work.names.set(id, name); keeper?.later(queue); },
     show: (id, visible) => { work.hidden[visible ? "delete" : "add"](id); changed(); },
     remove: (id) => { work.remove(id); stop(); changed(); },
   });
