@@ -1,4 +1,4 @@
-"""Words to boxes, with a real (tiny) Grounding DINO that is trained here."""
+"""Words to boxes, with a real (tiny) Grounding DINO that was trained for it (tiny_grounding.py)."""
 
 from __future__ import annotations
 
@@ -29,18 +29,16 @@ pytest.importorskip("transformers")
 
 GOLDEN = Path(__file__).parent / "golden"
 GRAY = 128
-STEPS = 600
 SAME, APART = 0.3, 0.2
-"""Overlaps (IoU): with the true box, and above which two finds are one. A minute's training teaches no finer boxes; the
+"""Overlaps (IoU): with the true box, and above which two finds are one. So little training teaches no finer boxes; the
 things in the pictures lie apart, so a box cannot overlap the wrong one by as much."""
 
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
-    """The trained tiny network in the published layout. About a minute on two idle cores, once a session."""
+    """The trained tiny network in the published layout."""
     folder = tmp_path_factory.mktemp("grounding")
-    tiny.write_vocabulary(folder / "vocab.txt")
-    tiny.save(tiny.train(read_vocabulary(folder), steps=STEPS), folder)
+    tiny.write_trained(folder)
     return folder
 
 

@@ -29,13 +29,10 @@ def base(tmp_path_factory: pytest.TempPathFactory, new_server: Callable[[Path], 
     """ComfyUI's folder with the trained network where other packs keep theirs, and with a picture of shapes."""
     import tiny_grounding as tiny
 
-    from matting_anything_core.grounding.text import read_vocabulary
-
     base = tmp_path_factory.mktemp("comfyui")
     weights = base / "models" / "grounding-dino" / "grounding-dino-tiny"
     weights.mkdir(parents=True)
-    tiny.write_vocabulary(weights / "vocab.txt")
-    tiny.save(tiny.train(read_vocabulary(weights), steps=600), weights)
+    tiny.write_trained(weights)
     picture = np.full((SIDE, SIDE, 3), 128, np.uint8)
     tiny.draw("circle", "red", (70.0, 70.0), 96.0, picture)
     tiny.draw("circle", "blue", (186.0, 70.0), 84.0, picture)

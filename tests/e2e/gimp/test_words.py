@@ -18,13 +18,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 def test_words_name_the_subject_and_nothing_found_is_told(new_session: Callable[[str], Session]) -> None:
     import tiny_grounding as tiny
 
-    from matting_anything_core.grounding.text import read_vocabulary
-
     session = new_session("words")
     folder = session.folder / "weights" / "grounding-dino-tiny"
     folder.mkdir(parents=True)
-    tiny.write_vocabulary(folder / "vocab.txt")
-    tiny.save(tiny.train(read_vocabulary(folder), steps=600), folder)
+    tiny.write_trained(folder)
     picture = np.full((tiny.SIDE, tiny.SIDE, 3), 128, np.uint8)
     x0, y0, x1, y1 = tiny.draw("circle", "red", (17.0, 18.0), 24.0, picture)
     tiny.draw("triangle", "blue", (46.0, 47.0), 24.0, picture)
