@@ -5,7 +5,7 @@ and B are found as in T. Germer, T. Uelwer, S. Conrad, S. Harmeling, "Fast Multi
 2020, arXiv 2006.14970): each pixel wants to explain its colour and to resemble its neighbours, the more so where alpha
 changes; solved from the coarsest picture of a pyramid to the full one, each level starting from the one before.
 
-What differs from the paper, so that it runs as few large tensor operations and mostly on soft pixels only:
+What differs from the paper, so that it runs as few large operations and mostly on soft pixels only:
 - levels are averages of 2×2 pixels and are read back bilinearly (there: nearest pixels both ways);
 - where alpha is 1, F is the picture, and where it is 0, B is: such pixels are not iterated on;
 - pixels are visited as on a chessboard, first the black fields, then the white ones (there: row by row);
@@ -14,7 +14,7 @@ What differs from the paper, so that it runs as few large tensor operations and 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -33,7 +33,10 @@ REGULARIZATION = 1e-5  # the tie to each neighbour is REGULARIZATION + GRADIENT_
 GRADIENT_WEIGHT = 0.1
 SURE = 1 / 512  # closer to 0 or 1 than this, alpha counts as 0 or 1: half a step of 8 bits
 DENSE_PIXELS = 4096  # levels up to this size are iterated on everywhere, so that colours reach every corner
-STRIP_PIXELS = 1 << 17  # levels are worked on in strips of rows whose numbers fit into the processor's cache
+TILE = 256  # side of what is worked on at once: its numbers fit into the processor's cache
+
+Window: TypeAlias = "tuple[int, int, int, int]"
+"""Rows and columns of a level: y0, x0, y1, x1."""
 
 
 def estimate_foreground(
@@ -105,7 +108,7 @@ def without_hidden(image: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
     for level in reversed(levels[:-1]):
         height, width = level.shape[:2]
         weight = level[..., 3:]
-        wider = _enlarge(filled, 0, height, height, width)
+        wider = _enlarge(filled, (0, 0, height, width), height, width)
         filled = torch.where(weight > 0, level[..., :3] / weight.clamp(min=1e-12), wider)
     return torch.where(hidden[..., None], filled, image)
 
@@ -202,10 +205,19 @@ def _halve(x: torch.Tensor) -> torch.Tensor:
     """H×W×C -> means of 2×2 pixels, ceil(H/2)×ceil(W/2)×C; a last odd row or column stands for two."""
     import torch
 
-    even, odd = x[0::2], x[1::2]
-    x = torch.cat([even[:len(odd)] + odd, even[len(odd):] * 2])
-    even, odd = x[:, 0::2], x[:, 1::2]
-    return torch.cat([even[:, :odd.shape[1]] + odd, even[:, odd.shape[1]:] * 2], 1).mul_(0.25)
+    height, width, channels = x.shape
+    if x.device.type == "cpu" and channels <= 4:  # much faster than torch's
+        from .opencv import cv2
+
+        even = x.numpy()
+        if height % 2 or width % 2:
+            even = cv2.copyMakeBorder(even, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
+        half = cv2.resize(even, ((width + 1) // 2, (height + 1) // 2), interpolation=cv2.INTER_AREA)
+        return torch.from_numpy(half).reshape((height + 1) // 2, (width + 1) // 2, channels)
+    upper, lower = x[0::2], x[1::2]
+    rows = torch.cat([upper[:len(lower)] + lower, upper[len(lower):] * 2])
+    left, right = rows[:, 0::2], rows[:, 1::2]
+    return torch.cat([left[:, :right.shape[1]] + right, left[:, right.shape[1]:] * 2], 1).mul_(0.25)
 
 
 def _mean_colours(image: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
@@ -223,46 +235,73 @@ def _level(image: torch.Tensor, alpha: torch.Tensor, coarse: torch.Tensor, itera
            channels: int, told: _Rows) -> torch.Tensor:
     """One level: H×W×3, H×W and the colours of the level below -> H×W×`channels` (6: F and B; 3: F alone).
 
-    Strips overlap by as many rows as the iterations can see, so the result does not depend on them.
+    Tile by tile. Where a tile is all foreground or all background, one of the colours is the picture's, and the other
+    is enlarged from the level below; only tiles with soft pixels are iterated on. They are grown by as many pixels as
+    the iterations can see, so the result does not depend on them.
     """
-    import torch
-
     height, width = alpha.shape
     result = image.new_empty(height, width, channels)
-    halo, rows = 2 * iterations, max(32, STRIP_PIXELS // width)
     everywhere = height * width <= DENSE_PIXELS
-    for top in range(0, height, rows):
-        bottom = min(top + rows, height)
-        first, last = max(0, top - halo), min(height, bottom + halo)
-        pixels, a = image[first:last], alpha[first:last]
-        colours = _enlarge(coarse, first, last, height, width)
-        sure_f, sure_b = a >= 1 - SURE, a <= SURE
-        active = torch.ones_like(sure_f) if everywhere else (sure_f | sure_b).logical_not_()
-        for known, part in ((sure_f, colours[..., :3]), (sure_b, colours[..., 3:])):
-            torch.where(known[..., None], pixels, part, out=part)
-        _iterate(pixels, a, colours, active, first, iterations)
-        strip = colours[top - first:bottom - first]
-        if everywhere:
-            for known, part in ((sure_f, colours[..., :3]), (sure_b, colours[..., 3:])):
-                torch.where(known[..., None], pixels, part, out=part)
-        result[top:bottom] = strip[..., :channels]
-        told.done((bottom - top) * width)
+    for y0 in range(0, height, TILE):
+        for x0 in range(0, width, TILE):
+            window = y0, x0, min(y0 + TILE, height), min(x0 + TILE, width)
+            place = slice(*window[::2]), slice(*window[1::2])
+            least, most = (float(end) for end in alpha[place].aminmax())
+            if everywhere or (least < 1 - SURE and most > SURE):
+                result[place] = _tile(image, alpha, coarse, window, iterations, everywhere)[..., :channels]
+            else:
+                known = 0 if least >= 1 - SURE else 3  # where the colours are that the picture shows
+                for first in range(0, channels, 3):
+                    result[place][..., first:first + 3] = image[place] if first == known else \
+                        _enlarge(coarse[..., first:first + 3], window, height, width)
+            told.done((window[2] - y0) * (window[3] - x0))
     return result
 
 
-def _enlarge(coarse: torch.Tensor, first: int, last: int, height: int, width: int) -> torch.Tensor:
-    """Rows first..last of `coarse` enlarged bilinearly to height × width, twice its size or one less."""
+def _tile(image: torch.Tensor, alpha: torch.Tensor, coarse: torch.Tensor, window: Window, iterations: int,
+          everywhere: bool) -> torch.Tensor:
+    """The colours F and B of one tile of a level, iterated on: h×w×6."""
     import torch
 
-    def taps(start: int, stop: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        place = torch.arange(start, stop, device=coarse.device)
-        near = (place // 2).clamp_(max=count - 1)
-        return near, (near + place % 2 * 2 - 1).clamp_(0, count - 1)
+    height, width = alpha.shape
+    halo = 2 * iterations
+    top, left = max(window[0] - halo, 0), max(window[1] - halo, 0)
+    outer = top, left, min(window[2] + halo, height), min(window[3] + halo, width)
+    place = slice(*outer[::2]), slice(*outer[1::2])
+    pixels, a = image[place].contiguous(), alpha[place].contiguous()
+    colours = _enlarge(coarse, outer, height, width)
+    sure_f, sure_b = a >= 1 - SURE, a <= SURE
 
-    near, far = taps(first, last, coarse.shape[0])
-    rows = torch.lerp(coarse[near], coarse[far], 0.25)
-    near, far = taps(0, width, coarse.shape[1])
-    return torch.lerp(rows.index_select(1, near), rows.index_select(1, far), 0.25)
+    def put_known() -> None:
+        for known, part in ((sure_f, colours[..., :3]), (sure_b, colours[..., 3:])):
+            torch.where(known[..., None], pixels, part, out=part)
+
+    put_known()
+    active = torch.ones_like(sure_f) if everywhere else (sure_f | sure_b).logical_not_()
+    _iterate(pixels, a, colours, active, top + left, iterations)
+    if everywhere:
+        put_known()
+    return colours[window[0] - top:window[2] - top, window[1] - left:window[3] - left]
+
+
+def _enlarge(coarse: torch.Tensor, window: Window, height: int, width: int) -> torch.Tensor:
+    """A part of `coarse` enlarged bilinearly to height × width, twice its size or one less."""
+    import torch
+
+    y0, x0, y1, x1 = window
+    first = max(y0 // 2 - 1, 0), max(x0 // 2 - 1, 0)  # a pixel around what is needed, so that no border is seen
+    part = coarse[first[0]:(y1 - 1) // 2 + 2, first[1]:(x1 - 1) // 2 + 2]
+    h, w = part.shape[:2]
+    if part.device.type == "cpu":  # thirty times as fast as torch's
+        from .opencv import cv2
+
+        wider = torch.from_numpy(cv2.resize(part.numpy(), (2 * w, 2 * h), interpolation=cv2.INTER_LINEAR))
+        wider = wider.reshape(2 * h, 2 * w, -1)
+    else:
+        planes = torch.nn.functional.interpolate(part.permute(2, 0, 1)[None], scale_factor=2, mode="bilinear",
+                                                 align_corners=False)
+        wider = planes[0].permute(1, 2, 0)
+    return wider[y0 - 2 * first[0]:y1 - 2 * first[0], x0 - 2 * first[1]:x1 - 2 * first[1]].contiguous()
 
 
 def _iterate(image: torch.Tensor, alpha: torch.Tensor, colours: torch.Tensor, active: torch.Tensor, first: int,

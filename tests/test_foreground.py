@@ -116,12 +116,13 @@ def test_constant_alpha(value):
         assert (result == image).all()
 
 
-def test_strips_do_not_show(monkeypatch):
+@pytest.mark.parametrize("side", [7, 40])
+def test_tiles_do_not_show(monkeypatch, side):
     from matting_anything_core import foreground
 
-    image, alpha, _ = next(composites())
+    image, alpha, _ = next(composites(130))
     whole = estimate_foreground(image, alpha)
-    monkeypatch.setattr(foreground, "STRIP_PIXELS", 1)
+    monkeypatch.setattr(foreground, "TILE", side)
     assert np.abs(estimate_foreground(image, alpha) - whole).max() < 1e-5
 
 

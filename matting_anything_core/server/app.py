@@ -35,7 +35,7 @@ from . import one_call, pictures, wire
 from .answers import EVENTS, Events, Gone, Pixels, TooSlow, explain, finished, problem
 from .connections import Connections
 from .endpoint import PROTOCOL
-from .engine import Engine
+from .engine import Engine, describe
 from .form import Form
 from .guard import Access, Guard
 from .handover import SECONDS, Handover
@@ -66,8 +66,9 @@ has been used or is too old. Run <code>matting-anything serve --open</code> agai
 class Service:
     """The handlers, and what they share. `stop` is called when a client asks the service to end."""
 
-    def __init__(self, settings: Settings, engine: Engine, stop: Callable[[], None]) -> None:
-        """engine: with or without a loaded model."""
+    def __init__(self, settings: Settings, engine: Engine, stop: Callable[[], None], page_key: str) -> None:
+        """engine: with or without a loaded model. page_key: for what the page keeps, see remembered.py."""
+        self._page_key = page_key
         self.settings = settings
         self.engine = engine
         self.jobs = Jobs(settings.waiting)
@@ -148,8 +149,7 @@ class Service:
 
     async def mattes(self, request: Request) -> Response:
         """POST /v1/images/{image}/mattes"""
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            raise HTTPException(415, "the Content-Type is not application/json")
+        self._check_json(request)
         key, image = self._image(request)
         with contextlib.ExitStack() as held:
             held.enter_context(self.engine.cache.using(("image", key)))
@@ -157,9 +157,7 @@ class Service:
             ask = await self._aside(partial(wire.read_ask, body, image, self.settings, self.engine.cache.room,
                                             self.engine.find))
             job = self._submit(lambda progress: self.engine.mattes(key, image, ask, progress), "image", key)
-        if EVENTS in request.headers.get("accept", ""):
-            return Events(self.jobs, job)
-        return JSONResponse(await finished(self.jobs, job, request))
+        return await self._told(job, request)
 
     async def picture(self, request: Request) -> Response:
         """GET /v1/images/{image}/pixels"""
@@ -176,6 +174,7 @@ class Service:
             raise HTTPException(404, f"there is no {output[:40]!r} of a matte; known are {', '.join(wire.OUTPUTS)}")
         form = wire.form_of(request.query_params, wire.OUTPUTS[output], output)
         found = self._matte(request)
+        window = wire.window_of(wire.is_cropped(request.query_params), found.alpha)
         ground = self._ground(output, request.query_params)
         with contextlib.ExitStack() as held:
             held.enter_context(self.engine.cache.using(("matte", key)))
@@ -184,7 +183,36 @@ class Service:
                 colours = await finished(self.jobs, self._submit(work, "matte", key), request)
             else:
                 colours = work(_silent)
-            return await self._sent(colours, found.alpha if output == "cutout" else None, form, held)
+            return await self._sent(colours[window], found.alpha[window] if output == "cutout" else None, form, held)
+
+    async def colours(self, request: Request) -> Response:
+        """POST /v1/mattes/{matte}/foreground"""
+        key, found = request.path_params["matte"], self._matte(request)
+        job = self._submit(partial(self.engine.colours, key, found), "matte", key)
+        return await self._told(job, request)
+
+    async def _told(self, job: Job, request: Request) -> Response:
+        """A job's result, with events on the way where they are wanted."""
+        if EVENTS in request.headers.get("accept", ""):
+            return Events(self.jobs, job)
+        return JSONResponse(await finished(self.jobs, job, request))
+
+    async def combined(self, request: Request) -> Response:
+        """POST /v1/images/{image}/combined"""
+        self._check_json(request)
+        key, image = self._image(request)
+        with contextlib.ExitStack() as held:
+            held.enter_context(self.engine.cache.using(("image", key)))
+            body = await self._body(request, self.settings.json, held)
+            alphas = await self._aside(partial(wire.read_several, body, image, self.settings, self.engine.cache.room,
+                                               self.engine.find))
+            job = self._submit(partial(self.engine.combined, key, image, alphas), "image", key)
+            return JSONResponse(await finished(self.jobs, job, request), 201)
+
+    @staticmethod
+    def _check_json(request: Request) -> None:
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            raise HTTPException(415, "the Content-Type is not application/json")
 
     async def one_call(self, request: Request) -> Response:
         """POST /v1/matte"""
@@ -204,7 +232,9 @@ class Service:
                                             self.engine.find))
             job = self._submit(partial(self.engine.at_once, key, image, ask, asked.output, ground), "image", key)
             described, found, colours = await finished(self.jobs, job, request)
-            answer = await self._sent(colours, found.alpha if asked.output == "cutout" else None, asked.form, held)
+            window = wire.window_of(asked.crop, found.alpha)
+            answer = await self._sent(colours[window], found.alpha[window] if asked.output == "cutout" else None,
+                                      asked.form, held)
         answer.headers.update({"X-Image": key, "X-Matte": described["matte"], "X-Score": f"{described['score']:.4f}",
                                "X-Empty": str(described["empty"]).lower()})
         return answer
@@ -241,9 +271,11 @@ class Service:
         job.result.add_done_callback(lambda _: using.__exit__(None, None, None))
         return job
 
-    async def forget(self, request: Request) -> Response:
-        """DELETE /v1/mattes/{matte}"""
-        self._matte(request)
+    async def matte(self, request: Request) -> Response:
+        """GET and DELETE /v1/mattes/{matte}"""
+        found = self._matte(request)
+        if request.method != "DELETE":
+            return JSONResponse(describe(request.path_params["matte"], found))
         self.engine.drop("matte", request.path_params["matte"])
         return Response(status_code=204)
 
@@ -266,6 +298,10 @@ class Service:
     async def page(self, _request: Request) -> Response:
         """GET /"""
         return FileResponse(PAGE / "index.html", media_type="text/html; charset=utf-8")
+
+    async def key(self, _request: Request) -> Response:
+        """GET /v1/page"""
+        return JSONResponse({"key": self._page_key})
 
     async def openapi(self, _request: Request) -> Response:
         """GET /openapi.json"""
@@ -410,13 +446,16 @@ def create_app(service: Service, access: Access, connections: Connections) -> AS
         Route("/openapi.json", service.openapi),
         Route("/v1/status", service.status),
         Route("/v1/shutdown", service.shutdown, methods=["POST"]),
+        Route("/v1/page", service.key),
         Route("/v1/open", service.offer, methods=["POST"]),
         Route("/v1/matte", service.one_call, methods=["POST"]),
         Route("/v1/images", service.upload, methods=["POST"]),
         Route("/v1/images/{image}", service.image, methods=["GET", "DELETE"]),
         Route("/v1/images/{image}/pixels", service.picture),
         Route("/v1/images/{image}/mattes", service.mattes, methods=["POST"]),
-        Route("/v1/mattes/{matte}", service.forget, methods=["DELETE"]),
+        Route("/v1/images/{image}/combined", service.combined, methods=["POST"]),
+        Route("/v1/mattes/{matte}", service.matte, methods=["GET", "DELETE"]),
+        Route("/v1/mattes/{matte}/foreground", service.colours, methods=["POST"]),
         Route("/v1/mattes/{matte}/{output}", service.pixels),
         Mount("/page", StaticFiles(directory=PAGE)),
     ]

@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ..adjust import content_window
 from ..api import all_matches, load_model, matte
 from ..errors import WeightsError
 from ..foreground import composite, estimate_foreground
+from ..result import Matte
+from ..types import Prompt
 from ..weights import catalogue, store
 from .cache import Cache, megabytes
 from .machine import available_memory
@@ -26,8 +29,7 @@ if TYPE_CHECKING:
     from ..model import MattingAnything
     from ..options import Guidance
     from ..pipeline.embedding import Embedding
-    from ..result import Matte
-    from ..types import ProgressCallback, Prompt
+    from ..types import ProgressCallback
 
     Ground = Image | tuple[int, int, int]
     """What a composite is on: a picture, or a colour 0..255."""
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 MATTING, MATTED = 36, 5
 """Bytes a pixel that matting takes besides the picture: in the object's box while it goes on, and of each matte."""
+COMBINED = 5
+"""The same for what comes of several mattes, besides two copies of floats while it goes on."""
 COLOURING, COLOURED = 42, 12
 """The same for clean colours (27, and 12 of the picture as floats, measured)."""
 PATIENCE = 20.0
@@ -125,6 +129,22 @@ class Engine:
         [found] = self._mattes(key, image, ask, progress)
         described = self._keep(key, found)
         return described, found, self.pixels(str(described["matte"]), found, output, ground, progress)
+
+    def combined(self, key: str, image: Image, alphas: Sequence[Array], progress: ProgressCallback) -> dict[str, Any]:
+        """Keep one matte of several, and describe it. alphas: H×W in 0..1, or whole numbers of 8 bits."""
+        with self._room((8 + COMBINED) * image.width * image.height, f"one matte of {len(alphas)}", progress):
+            rest = np.ones((image.height, image.width), np.float32)
+            for done, alpha in enumerate(alphas):
+                progress("matte", done / len(alphas))
+                rest *= 1 - (alpha.astype(np.float32) / 255 if alpha.dtype == np.uint8 else alpha)
+            together = 1 - rest
+            x0, y0, x1, y1 = content_window(together)
+            return self._keep(key, Matte(together, together >= 0.5, 1.0, Prompt(box=(x0, y0, x1, y1)), image))
+
+    def colours(self, key: str, found: Matte, progress: ProgressCallback) -> dict[str, Any]:
+        """Make the clean colours of a matte, which its outputs then have."""
+        self._foreground(key, found, progress)
+        return {"matte": key}
 
     def pixels(self, key: str, found: Matte, output: str, ground: Ground, progress: ProgressCallback) -> Array:
         """What an output of a matte is made of: alpha, mask, or the colours of foreground, cutout or composite."""
@@ -219,12 +239,17 @@ class Engine:
     def _keep(self, key: str, found: Matte) -> dict[str, Any]:
         name = secrets.token_urlsafe(12)
         self.cache.put(("matte", name), found, _nbytes(found.alpha, found.mask), parent=("image", key))
-        return {
-            "matte": name, "score": found.score, "box": None if found.box is None else list(found.box),
-            "phrase": found.phrase, "phrase_score": found.phrase_score,
-            "width": found.image.width, "height": found.image.height, "empty": not bool(found.alpha.any()),
-            "warnings": list(found.warnings),
-        }
+        return describe(name, found)
+
+
+def describe(name: str, found: Matte) -> dict[str, Any]:
+    """A matte as answers describe it."""
+    return {
+        "matte": name, "score": found.score, "box": None if found.box is None else list(found.box),
+        "phrase": found.phrase, "phrase_score": found.phrase_score,
+        "width": found.image.width, "height": found.image.height, "empty": not bool(found.alpha.any()),
+        "warnings": list(found.warnings),
+    }
 
 
 def words_usable() -> bool:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 IMAGE = ("image", "file")
 """The field of the picture; programs that know rembg's server call it `file`."""
 PROMPT = ("box", "points", "labels", "text")
-FIELDS = (*PROMPT, "prompt", "model", "guidance", "output", "format", "quality", "background")
+FIELDS = (*PROMPT, "prompt", "model", "guidance", "output", "format", "quality", "background", "crop")
 EXPECTED = "expected box=120,40,560,700, points=300,200;40,40 with labels=1,0, text=the dog, a mask file, or prompt={…}"
 
 
@@ -35,6 +35,7 @@ class Asked:
     output: str
     form: wire.Form
     background: str
+    crop: bool
 
 
 def read(form: forms.Form) -> Asked:
@@ -57,7 +58,7 @@ def read(form: forms.Form) -> Asked:
     if output not in wire.OUTPUTS:
         raise Malformed(f"output is {output[:40]!r}; expected {', '.join(wire.OUTPUTS)}")
     return Asked(images[0], mask, prompt, texts.get("model"), wire.guidance_of(texts.get("guidance", "auto")), output,
-                 wire.form_of(texts, wire.OUTPUTS[output], output), texts.get("background", ""))
+                 wire.form_of(texts, wire.OUTPUTS[output], output), texts.get("background", ""), wire.is_cropped(texts))
 
 
 def ask_of(asked: Asked, image: Image, room: wire.Room, find: wire.Find) -> Ask:

@@ -77,6 +77,7 @@ def _schemas() -> dict[str, Schema]:
     stroke = _object({"points": {"type": "array", "items": {"type": "array", "items": _NUMBER, "minItems": 2,
                                                             "maxItems": 2}, "minItems": 1},
                       "width": {"type": "number", "minimum": 1}}, optional=("width",))
+    earlier = {"oneOf": [{**_TEXT, "description": "id of a kept matte"}, png, deflate]}
     strokes = {"oneOf": [{"type": "array", "items": stroke}, png, deflate],
                "description": "lines or a mask over what surely belongs to the object (keep), or does not (drop)"}
     return {
@@ -101,7 +102,7 @@ def _schemas() -> dict[str, Schema]:
             "labels": _nullable({"type": "array", "items": {"enum": [0, 1]}}),
             "text": _nullable(_TEXT), "mask": _nullable({"oneOf": [png, deflate]}),
             "keep": _nullable(strokes), "drop": _nullable(strokes), "trimap": _nullable({"oneOf": [png, deflate]}),
-            "previous": _nullable({**_TEXT, "description": "id of the matte that points and strokes correct"}),
+            "previous": _nullable({**earlier, "description": "the matte that points and strokes correct"}),
         }, optional=("box", "points", "labels", "text", "mask", "keep", "drop", "trimap", "previous"),
             description="One object: any mixture of these."),
         "Ask": _object({
@@ -114,13 +115,23 @@ def _schemas() -> dict[str, Schema]:
             "phrase_score": _nullable(_NUMBER), "width": _COUNT, "height": _COUNT, "empty": {"type": "boolean"},
             "warnings": {"type": "array", "items": _TEXT},
         }),
+        "Several": _object({"of": {"type": "array", "items": earlier, "minItems": 1}}),
         "Mattes": _object({"mattes": {"type": "array", "items": _ref("Matte")}}),
         "Event": _object(
             {"event": {"enum": ["queued", "progress", "alive", "done", "error"]}, "position": _COUNT, "stage": _TEXT,
              "share": {"type": "number", "minimum": 0, "maximum": 1}, "kind": _TEXT, "message": _TEXT,
-             "mattes": {"type": "array", "items": _ref("Matte")}},
-            optional=("position", "stage", "share", "kind", "message", "mattes")),
+             "mattes": {"type": "array", "items": _ref("Matte")}, "matte": _TEXT},
+            optional=("position", "stage", "share", "kind", "message", "mattes", "matte")),
     }
+
+
+def _colours() -> Schema:
+    events = {"application/x-ndjson": {"schema": _ref("Event")}}
+    answer = {"description": "They are made, and kept while there is room. With Accept: application/x-ndjson a stream "
+                             "of events.",
+              "content": {"application/json": {"schema": _object({"matte": _TEXT})}, **events}}
+    return _operation("colours", "Make clean colours, with progress, for the outputs that need them. Closing the "
+                                 "connection cancels it.", {200: answer}, (404, 413, 422, 429), parameters=[_MATTE])
 
 
 def _upload() -> Schema:
@@ -179,9 +190,10 @@ def _pixels(output: str, summary: str) -> Schema:
     more = [] if output != "composite" else [_query("background", _TEXT, _BACKGROUND)]
     return _operation(output, summary, {200: answer}, errors, parameters=[
         _MATTE, _query("format", {"enum": list(OUTPUTS[output])}, f"{OUTPUTS[output][0]} unless given"), _QUALITY,
-        *more])
+        _query("crop", {"enum": ["0", "1"]}, _CROP), *more])
 
 
+_CROP = "1: only the part of the picture where something can be seen; 0 unless given"
 _BACKGROUND = "#rrggbb, a colour's name, or the id of a picture, which is scaled to cover; white unless given"
 
 
@@ -193,7 +205,7 @@ def _one_call() -> Schema:
         "prompt": "a Prompt as JSON, in the place of these four", "model": "a name of /v1/status",
         "guidance": "auto, mask or alpha", "output": ", ".join(OUTPUTS) + "; cutout unless given",
         "format": "as for that output; png8 unless given", "quality": "1..100, for webp and jpeg",
-        "background": f"for composite: {_BACKGROUND}",
+        "background": f"for composite: {_BACKGROUND}", "crop": _CROP,
     }
     fields = {name: {**_TEXT, "description": meanings[name]} for name in FIELDS}
     form = _object({"image": {**file, "description": "a picture file; the field may be called `file` as well"},
@@ -231,14 +243,24 @@ def document() -> Schema:
                                      parameters=[_IMAGE])},
             "/v1/images/{image}/pixels": {"get": _picture()},
             "/v1/images/{image}/mattes": {"post": _mattes()},
-            "/v1/mattes/{matte}": {"delete": _operation("forget_matte", "Forget a matte.", gone, (404,),
-                                                        parameters=[_MATTE])},
+            "/v1/images/{image}/combined": {"post": _operation(
+                "combined", "One matte of several, or of an alpha that the service had not or has no more.",
+                {201: _json(_ref("Matte"), "It is kept.")}, (400, 404, 408, 413, 415, 422, 429), parameters=[_IMAGE],
+                requestBody={"required": True, "content": {"application/json": {"schema": _ref("Several")}}})},
+            "/v1/mattes/{matte}": {
+                "get": _operation("described", "Whether a matte is kept, and what it is.",
+                                  {200: _json(_ref("Matte"), "It is here.")}, (404,), parameters=[_MATTE]),
+                "delete": _operation("forget_matte", "Forget a matte.", gone, (404,), parameters=[_MATTE])},
             "/v1/mattes/{matte}/alpha": {"get": _pixels("alpha", "The alpha matte, gray.")},
             "/v1/mattes/{matte}/mask": {"get": _pixels("mask", "The mask it grew from, 0 or 255.")},
-            "/v1/mattes/{matte}/foreground": {"get": _pixels("foreground", "Clean colours of the object, RGB.")},
+            "/v1/mattes/{matte}/foreground": {
+                "get": _pixels("foreground", "Clean colours of the object, RGB."), "post": _colours()},
             "/v1/mattes/{matte}/cutout": {"get": _pixels("cutout", "The object, RGBA with straight alpha.")},
             "/v1/mattes/{matte}/composite": {"get": _pixels("composite", "The object on another background, RGB.")},
             "/v1/matte": {"post": _one_call()},
+            "/v1/page": {"get": _operation(
+                "page", "What the page needs to keep its marks in the browser, encrypted.",
+                {200: _json(_object({"key": {**_TEXT, "contentEncoding": "base64"}}), "A key for AES-GCM.")})},
             "/v1/open": {"post": _operation(
                 "open", "An address of the page for a browser, which works once and needs no token.",
                 {201: _json(_object({"path": _TEXT, "seconds": {**_NUMBER, "description": "how long it works"}}),

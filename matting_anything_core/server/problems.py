@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ..errors import PromptError
+
 
 class Malformed(Exception):
     """A request that does not follow the protocol: 400."""
@@ -9,6 +11,10 @@ class Malformed(Exception):
 
 class TooLarge(Exception):
     """A request for more than the limits allow: 413."""
+
+
+class Forgotten(PromptError):
+    """A prompt that goes on from a matte which is not kept any more: 422."""
 
 
 class NoRoom(Exception):

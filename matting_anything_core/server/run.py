@@ -29,6 +29,7 @@ from .endpoint import HOST, PROTOCOL, Endpoint
 from .engine import Engine
 from .guard import Access
 from .log import log, open_log
+from .remembered import Remembered, recall, remember
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -57,9 +58,9 @@ def serve(
 ) -> None:
     """Serve until a signal, a client or idleness ends it.
 
-    model: a loaded one to begin with, instead of settings.model. port: 0 for any free one. log_to: a file, "-" for
-    standard error, None for `server.log` in the runtime folder. force: stop a service that runs already and take its
-    place. ready: called once with the endpoint.
+    model: a loaded one to begin with, instead of settings.model. port: 0 for the last service's, or any free one.
+    log_to: a file, "-" for standard error, None for `server.log` in the runtime folder. force: stop a service that runs
+    already and take its place. ready: called once with the endpoint.
 
     host: an address to listen on besides 127.0.0.1, such as 0.0.0.0, for other machines; they need the token as well.
     names: under which names they may ask for it there, besides addresses of digits. token: what requests must show, at
@@ -70,7 +71,7 @@ def serve(
     """
     folder = endpoints.prepare_folder()
     token = secrets.token_urlsafe(32) if token is None else _checked(token)
-    with _lock(force), _listening(port, host) as listeners:
+    with _lock(force), _listening_again(port, host) as (listeners, page):
         try:
             open_log(None if log_to == "-" else folder / "server.log" if log_to is None else Path(log_to))
         except OSError as error:
@@ -85,7 +86,8 @@ def serve(
                         token=token, pid=os.getpid(), started=round(time.time(), 3))
         others = frozenset(name.lower() for name in names) | {socket.gethostname().lower(), str(host).lower()}
         access = Access(token, mine.port, None if host is None else others)
-        clean = asyncio.run(_serve(settings, engine, listeners, mine, access, ready))
+        remember(Remembered(mine.port, page.key))
+        clean = asyncio.run(_serve(settings, engine, listeners, mine, access, page.key, ready))
     if not clean:
         # The job thread sits in a computation that takes no orders; waiting for it would be for ever.
         log("left a job behind", logging.ERROR)
@@ -124,6 +126,20 @@ def _lock(force: bool) -> Iterator[None]:
             raise ServiceError(endpoints.unanswering(endpoints.read_endpoint()))
     with endpoints.locked(lock):
         yield
+
+
+@contextlib.contextmanager
+def _listening_again(port: int, host: str | None) -> Iterator[tuple[list[socket.socket], Remembered]]:
+    """As `_listening`, at the last service's port where none is asked for and that is free; and what that one left."""
+    page = recall()
+    with contextlib.ExitStack() as stack:
+        try:
+            listeners = stack.enter_context(_listening(port or page.port, host))
+        except ServiceError:
+            if port:
+                raise
+            listeners = stack.enter_context(_listening(0, host))
+        yield listeners, page
 
 
 @contextlib.contextmanager
@@ -184,10 +200,10 @@ class _Server(uvicorn.Server):
 
 
 async def _serve(settings: Settings, engine: Engine, listeners: list[socket.socket], mine: Endpoint, access: Access,
-                 ready: Callable[[Endpoint], None] | None) -> bool:
+                 page_key: str, ready: Callable[[Endpoint], None] | None) -> bool:
     """Serve until told to stop. Returns whether no job was left behind."""
     stop = asyncio.Event()
-    service = Service(settings, engine, stop.set)
+    service = Service(settings, engine, stop.set, page_key)
     connections = Connections(settings.strangers, headers=settings.headers)
     server = _Server(uvicorn.Config(
         create_app(service, access, connections), http=cast("type[asyncio.Protocol]", connections.protocol),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
+from ..adjust import content_window
 from ..errors import PromptError
 from ..image import Image, encode_image, read_image
 from ..image.arrays import Array, quantise
@@ -22,7 +23,7 @@ from ..pipeline.prompting import as_mask
 from ..types import Prompt
 from .engine import Ask
 from .pictures import DTYPES, RAW, header_of
-from .problems import Malformed, TooLarge
+from .problems import Forgotten, Malformed, TooLarge
 
 if TYPE_CHECKING:
     from ..result import Matte
@@ -78,6 +79,20 @@ def form_of(query: Mapping[str, str], known: tuple[str, ...], what: str) -> Form
         raise Malformed(f"quality is {quality[:40]!r} with format={name}; expected a whole number 1..100, for webp and "
                         "jpeg")
     return Form(name, int(quality))
+
+
+def is_cropped(query: Mapping[str, str]) -> bool:
+    """Whether only what can be seen is asked for. Raises Malformed."""
+    crop = query.get("crop", "0")
+    if crop not in ("0", "1"):
+        raise Malformed(f"crop is {crop[:40]!r}; expected 1 (to where something can be seen) or 0 (all of it)")
+    return crop == "1"
+
+
+def window_of(cropped: bool, alpha: Array) -> tuple[slice, slice]:
+    """The rows and columns that are sent of a matte: all, or those where something can be seen."""
+    x0, y0, x1, y1 = content_window(alpha) if cropped else (0, 0, alpha.shape[1], alpha.shape[0])
+    return slice(y0, y1), slice(x0, x1)
 
 
 def colour_of(text: str) -> tuple[int, int, int]:
@@ -158,7 +173,7 @@ def prompt_of(item: Any, image: Image, room: Room, find: Find) -> Prompt:
         if name in fields:
             fields[name] = _strokes(fields[name], name, image, room)
     if "previous" in fields:
-        fields["previous"] = _previous(fields["previous"], find)
+        fields["previous"] = _alpha(fields["previous"], "previous", image, room, find)
     return Prompt.of(fields)
 
 
@@ -174,15 +189,35 @@ def _strokes(value: Any, name: str, image: Image, room: Room) -> Any:
     return lines
 
 
-def _previous(value: Any, find: Find) -> Array:
-    """The alpha of a kept matte. Raises Malformed, and PromptError when the service has it no more."""
+def _alpha(value: Any, name: str, image: Image, room: Room, find: Find) -> Array:
+    """The alpha of a kept matte, or one that came along. Raises Malformed, PromptError, ImageError, and Forgotten when
+    the service has it no more."""
+    if isinstance(value, dict):
+        return _mask(value, image, room)
     if not isinstance(value, str):
-        raise Malformed("previous is no text; expected the id of a matte")
+        raise Malformed(f"{name} is neither a text nor an object; expected the id of a matte, or its alpha as masks "
+                        "are given")
     found = find(value)
     if found is None:
-        raise PromptError(f"the matte {value[:40]!r} is not kept any more; ask for it again, and then for "
-                          "its correction")
+        raise Forgotten(f"the matte {value[:40]!r} is not kept any more; ask for it again, or send its alpha in its "
+                        "place, as masks are given")
+    if found.alpha.shape != (image.height, image.width):
+        raise PromptError(f"the matte {value[:40]!r} is of another picture, {found.image.width} x {found.image.height} "
+                          f"pixels; expected one of {image.width} x {image.height}")
     return found.alpha
+
+
+def read_several(body: bytes, image: Image, settings: Settings, room: Room, find: Find) -> list[Array]:
+    """The alphas of a request for one matte of several. Raises what `_alpha` raises, and TooLarge."""
+    content = read_json(body)
+    several = content.get("of") if isinstance(content, dict) and set(content) == {"of"} else None
+    if not isinstance(several, list) or not several:
+        raise Malformed('the body names no mattes; expected {"of": ["the id of a matte", …]}')
+    most = settings.mattes(image.width * image.height)
+    if len(several) > most:
+        raise TooLarge(f"{len(several)} mattes of a picture of {image.width} x {image.height} pixels are more than "
+                       f"{most}, this service's limit for it")
+    return [_alpha(value, "a matte", image, room, find) for value in several]
 
 
 def _plain(value: Any) -> bool:
@@ -244,6 +279,7 @@ def encoding_bytes(pixels: int, channels: int, form: Form) -> int:
 def encode_pixels(pixels: Array, form: Form) -> tuple[Array | bytes, dict[str, str]]:
     """Pixels H×W(×C), floats 0..1, whole numbers or bool, in a format -> (body, its headers)."""
     kind = re.match("png|webp|tiff|jpeg", form.name)
+    pixels = np.ascontiguousarray(pixels)  # parts of pictures are not
     if kind is not None:
         name = cast('Literal["png", "webp", "tiff", "jpeg"]', kind[0])
         return (encode_image(pixels, name, bits=form.bits, quality=form.quality),

@@ -52,10 +52,10 @@ def test_the_command_from_start_to_end(runtime: Path) -> None:
             assert client.endpoint.url in out
             assert f"/#token={client.endpoint.token}" in out
             assert after.status()["pid"] == third.pid
-            # --stop ends it, and nothing but the log and the lock stays.
+            # --stop ends it, and nothing but the log, the lock and what the page needs stays.
             assert main(["serve", "--stop"]) == 0
             assert gone(third)[0] == 0
-            assert sorted(path.name for path in runtime.iterdir()) == ["server.lock", "server.log"]
+            assert sorted(path.name for path in runtime.iterdir()) == ["page.json", "server.lock", "server.log"]
     with pytest.raises(requests.ConnectionError):
         client.status()
 
@@ -191,7 +191,7 @@ def test_a_hung_service_is_found_named_and_stopped(
         assert main(["serve", "--stop"]) == 0
         assert f"its process {process.pid} was ended" in capsys.readouterr().out
         assert process.wait(30) is not None
-    assert sorted(path.name for path in runtime.iterdir()) == ["server.lock", "server.log"]
+    assert sorted(path.name for path in runtime.iterdir()) == ["page.json", "server.lock", "server.log"]
     assert main(["serve", "--stop"]) == 0
     assert capsys.readouterr().out == "no service runs\n"
 
@@ -264,3 +264,19 @@ def test_the_log_is_bounded_and_of_json(runtime: Path, monkeypatch: pytest.Monke
     assert {path.name for path in runtime.iterdir()} >= {"server.log", "server.log.1"}
     assert max((runtime / name).stat().st_size for name in ("server.log", "server.log.1")) <= 5000
     assert all(set(line) >= {"time", "level", "event"} for line in lines)
+
+
+def test_the_next_service_takes_the_same_port_and_key(runtime: Path) -> None:
+    def once(**options: Any) -> tuple[int, str]:
+        with in_a_thread(runtime, Settings(memory=1 << 28), tiny_model(), **options) as client:
+            return client.endpoint.port, client("GET", "/v1/page").json()["key"]
+
+    port, key = once()
+    assert once() == (port, key)
+    assert (runtime / "page.json").stat().st_mode & 0o077 == 0
+    with socket.create_server(("127.0.0.1", port)):  # somebody else's by now
+        other, same = once()
+        assert other != port
+        assert same == key
+    (runtime / "page.json").write_text('{"port": "x", "key": 7}')
+    assert once()[1] != key

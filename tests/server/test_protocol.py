@@ -310,6 +310,62 @@ def test_strokes_trimap_and_a_kept_matte_are_prompts(client: Client, image: str,
     assert alpha[30:40, 30:40].min() == 1
 
 
+def deflated(alpha: np.ndarray) -> dict[str, Any]:
+    return {"width": alpha.shape[1], "height": alpha.shape[0],
+            "deflate": base64.b64encode(zlib.compress(np.ascontiguousarray(alpha).tobytes())).decode()}
+
+
+def test_a_matte_that_is_kept_no_more_may_come_along_as_its_alpha(client: Client, image: str) -> None:
+    made = client.mattes(image, BOX).json()["mattes"][0]["matte"]
+    mark = {**BOX, "points": [[40.5, 30.5]], "labels": [int(client.alpha(made)[30, 40] < 0.5)]}
+    [kept, sent] = client.mattes(image, {**mark, "previous": made},
+                                 {**mark, "previous": deflated(client.alpha(made, "u8"))}).json()["mattes"]
+    assert np.abs(client.alpha(kept["matte"]) - client.alpha(sent["matte"])).max() < 0.02
+    client("DELETE", f"/v1/mattes/{made}")
+    refused = client.mattes(image, {**mark, "previous": made})
+    assert (refused.status_code, refused.json()["error"]["kind"]) == (422, "Forgotten")
+
+
+def test_one_matte_of_several(client: Client, image: str) -> None:
+    [first, second] = (one["matte"] for one in client.mattes(image, BOX, {"box": [40, 4, 78, 60]}).json()["mattes"])
+    a, b = client.alpha(first), client.alpha(second, "u8")
+    answer = client("POST", f"/v1/images/{image}/combined", json={"of": [first, deflated(b)]})
+    assert answer.status_code == 201
+    np.testing.assert_allclose(client.alpha(answer.json()["matte"]), 1 - (1 - a) * (1 - b / 255), atol=1e-6)
+    assert client("GET", f"/v1/mattes/{answer.json()['matte']}").json() == answer.json()
+    for body, status, words in [({"of": []}, 400, "names no mattes"), ({"of": ["x"]}, 422, "not kept"), ([], 400, "of"),
+                                ({"of": [7]}, 400, "the id of a matte"), ({"of": [first] * 9000}, 413, "limit"),
+                                ({"of": [deflated(b[:9])]}, 422, "picture's size")]:
+        refused = client("POST", f"/v1/images/{image}/combined", json=body)
+        assert refused.status_code == status
+        assert words in refused.json()["error"]["message"]
+    other = client.upload(np.zeros((20, 30, 3), np.uint8))
+    refused = client("POST", f"/v1/images/{other}/combined", json={"of": [first]})
+    assert "of another picture" in refused.json()["error"]["message"]
+
+
+def test_colours_are_made_with_progress_and_then_there(client: Client, image: str) -> None:
+    made = client.mattes(image, BOX).json()["mattes"][0]["matte"]
+    answer = client("POST", f"/v1/mattes/{made}/foreground", headers={"Accept": "application/x-ndjson"})
+    events = [json.loads(line) for line in answer.text.splitlines()]
+    assert events[-1] == {"event": "done", "matte": made}
+    assert client("POST", f"/v1/mattes/{made}/foreground").json() == {"matte": made}
+    assert client("POST", "/v1/mattes/x/foreground").status_code == 404
+
+
+def test_cropped_to_what_can_be_seen(client: Client, image: str) -> None:
+    alpha = np.zeros(PICTURE.shape[:2], np.uint8)
+    alpha[10:30, 20:25] = 200
+    made = client("POST", f"/v1/images/{image}/combined", json={"of": [deflated(alpha)]}).json()["matte"]
+    assert client.alpha(made, "u8").shape == alpha.shape
+    answer = client("GET", f"/v1/mattes/{made}/cutout?format=png8&crop=1")
+    cut = np.asarray(PillowImage.open(io.BytesIO(answer.content)))
+    np.testing.assert_array_equal(cut[..., 3], alpha[10:30, 20:25])
+    whole = client("GET", f"/v1/mattes/{made}/cutout?format=png8&crop=0")
+    np.testing.assert_array_equal(np.asarray(PillowImage.open(io.BytesIO(whole.content)))[10:30, 20:25], cut)
+    assert client("GET", f"/v1/mattes/{made}/alpha?crop=yes").status_code == 400
+
+
 @pytest.mark.parametrize(("prompt", "status", "words"), [
     ({"previous": "nothing", "points": [[5, 5]], "labels": [0]}, 422, "not kept any more"),
     ({"previous": 7, "points": [[5, 5]]}, 400, "id of a matte"), ({"keep": ["line"]}, 400, "stroke"),

@@ -1,191 +1,245 @@
-// The picture on its canvas: shows it, its matte and the prompt, and turns pointer and keys into a prompt.
+// The picture on its canvases: shows it, its mattes and marks, and turns pointer and keys into marks.
 
-const DRAG = 5; // pixels of the screen above which a click is a drag
+import { overlay } from "./overlay.js";
+import { Painter } from "./painter.js";
+import { Pointer } from "./pointer.js";
+import { thinned } from "./marks.js";
+import { Viewport } from "./viewport.js";
 
-/** A canvas with a picture. `changed(prompt)` is called whenever the user has marked something. */
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const ZOOMS = { 0: null, 1: 1, 2: 2, 8: 8 };
+
+/** Canvases with a picture. `marked(mark)` is called for whatever the user marks, `zoomed(scale)` when that changes. */
 export class Stage {
-  constructor(canvas, changed) {
-    this.canvas = canvas;
-    this.changed = changed;
-    this.view = "cutout";
-    this.steps = []; // what was marked, in order: {box} or {point, label}
-    canvas.addEventListener("pointerdown", (event) => this.#down(event));
-    canvas.addEventListener("pointermove", (event) => this.#move(event));
-    canvas.addEventListener("pointerup", (event) => this.#up(event));
-    canvas.addEventListener("pointercancel", () => { this.drag = null; this.draw(); });
-    canvas.addEventListener("contextmenu", (event) => event.preventDefault());
+  constructor(below, canvas, { marked, zoomed, sized }) {
+    Object.assign(this, { below, canvas, marked, zoomed, sized });
+    this.viewport = new Viewport();
+    this.painter = new Painter(below, this.viewport);
+    this.tool = "mark"; // or brush
+    this.label = 1; // what the brush, and a touch, say: 1 keep, 0 drop
+    this.width = 20; // of the brush, pixels of the picture
+    this.marks = [];
+    this.marksShown = true;
+    this.pointer = new Pointer(canvas, {
+      begin: (place, gesture) => this.#begin(place, gesture), drag: (places, gesture) => this.#drag(places, gesture),
+      end: (place, gesture) => this.#end(place, gesture), click: (place, gesture) => this.#click(place, gesture),
+      cancel: () => this.#forget(), hover: (place, gesture) => this.#hover(place, gesture),
+      pan: (dx, dy) => { this.viewport.pan(dx, dy); this.#moved(); },
+      pinch: (ratio, place) => this.#zoom(this.viewport.scale * ratio, place),
+      notch: (steps, place) => this.#zoom(this.viewport.step(steps), place),
+    });
     canvas.addEventListener("keydown", (event) => this.#key(event));
-    canvas.addEventListener("blur", () => { this.cross = null; this.draw(); });
-    new ResizeObserver(() => this.draw()).observe(canvas);
+    canvas.addEventListener("keyup", (event) => event.key === " " && this.pointer.hold(false));
+    canvas.addEventListener("blur", () => { this.pointer.hold(false); this.cross = this.corner = null; this.#over(); });
+    new ResizeObserver(() => this.#resized()).observe(canvas);
   }
 
-  /** Show another picture, with nothing marked. bitmap: as seen, width × height pixels. */
-  open(bitmap, width, height) {
-    Object.assign(this, { bitmap, width, height, steps: [], alpha: null, cutout: null, cross: null, drag: null });
-    this.canvas.width = width;
-    this.canvas.height = height;
+  /** Show another picture. levels: it, as seen, and its scaled copies. */
+  open(levels, width, height) {
+    this.pointer.cancel();
+    Object.assign(this, { cross: null, corner: null, hovering: null, marks: [] });
+    this.painter.open(levels);
+    this.#resized();
+    this.viewport.open(width, height);
+    this.size(Math.max(1, Math.round(Math.max(width, height) / 50)));
+    this.#moved();
+  }
+
+  get opened() {
+    return Boolean(this.painter.picture);
+  }
+
+  /** Show mattes by the levels of their alphas, and marks. view: cutout, tint, alpha or picture. */
+  show(layers, view, marks) {
+    this.marks = marks;
+    this.painter.show(layers, view);
     this.draw();
   }
 
-  /** The prompt of what is marked: the last box, and all points; null when nothing is. */
-  get prompt() {
-    const points = this.steps.filter((step) => step.point);
-    const box = this.steps.findLast((step) => step.box)?.box;
-    if (!box && !points.some((step) => step.label)) return null;
-    return {
-      ...(box && { box }),
-      ...(points.length && { points: points.map((step) => step.point), labels: points.map((step) => step.label) }),
-    };
-  }
-
-  /** Take back the last mark, or with `all` every one. */
-  undo(all = false) {
-    this.steps = all ? [] : this.steps.slice(0, -1);
-    if (!this.prompt) this.show(null);
-    this.draw();
-    this.changed(this.prompt);
-  }
-
-  /** Show a matte: alpha as bytes, one a pixel; null for none. */
-  show(alpha) {
-    this.alpha = this.cutout = null;
-    if (alpha) {
-      const gray = new ImageData(this.width, this.height), clear = new ImageData(this.width, this.height);
-      for (let i = 0, k = 0; i < alpha.length; i++, k += 4) {
-        gray.data[k] = gray.data[k + 1] = gray.data[k + 2] = clear.data[k + 3] = alpha[i];
-        gray.data[k + 3] = 255;
-      }
-      this.alpha = this.#layer(gray);
-      this.cutout = this.#layer(clear);
-      const context = this.cutout.getContext("2d");
-      context.globalCompositeOperation = "source-in";
-      context.drawImage(this.bitmap, 0, 0, this.width, this.height);
-    }
+  /** Set what is behind a cut-out: {kind: checkerboard}, {kind: colour, colour} or {kind, image}. */
+  set backdrop(value) {
+    this.painter.backdrop = value;
     this.draw();
   }
 
-  #layer(data) {
-    const layer = new OffscreenCanvas(this.width, this.height);
-    layer.getContext("2d").putImageData(data, 0, 0);
-    return layer;
+  /** Set the share of the picture to the left of which it is shown as it was; null for none. */
+  set split(share) {
+    this.painter.split = share;
+    this.draw();
   }
 
+  /** Choose the width of the brush, pixels of the picture. */
+  size(width) {
+    this.width = Math.min(Math.max(width, 1), Math.max(this.viewport.pictureWidth, this.viewport.pictureHeight) / 2);
+    this.sized(this.width);
+    this.#over();
+  }
+
+  /** Zoom: a scale, "fit", or steps up or down ("+", "-"). */
+  zoom(to) {
+    if (to === "fit") { this.viewport.fit(); this.#moved(); return; }
+    const place = this.cross ? this.viewport.toScreen(...this.cross) : undefined;
+    this.#zoom(to === "+" ? this.viewport.step(1) : to === "-" ? this.viewport.step(-1) : to, place);
+  }
+
+  /** End a drag, without effect; false when there was none. */
+  cancel() {
+    const busy = this.pointer.busy || Boolean(this.corner);
+    this.pointer.cancel();
+    this.corner = null;
+    this.#over();
+    return busy;
+  }
+
+  /** Draw everything anew with the next frame. */
   draw() {
-    if (!this.bitmap) return;
-    const context = this.canvas.getContext("2d");
-    const shown = this.alpha ? this.view : "picture";
-    const unit = this.width / (this.canvas.clientWidth || this.width); // picture's pixels for one of the screen
-    if (shown === "cutout") this.#checkerboard(context, 10 * unit);
-    context.drawImage({ picture: this.bitmap, cutout: this.cutout, alpha: this.alpha }[shown],
-      0, 0, this.width, this.height);
-    const box = this.drag?.moved ? corners(this.drag.from, this.drag.to)
-      : this.corner && this.cross ? corners(this.corner, this.cross)
-        : this.steps.findLast((step) => step.box)?.box;
-    if (box) this.#outline(context, unit, () => context.rect(box[0], box[1], box[2] - box[0], box[3] - box[1]));
-    for (const { point, label } of this.steps.filter((step) => step.point)) this.#dot(context, unit, point, label);
-    if (this.cross) {
-      const [x, y] = this.cross;
-      this.#outline(context, unit, () => {
-        context.moveTo(x - 12 * unit, y); context.lineTo(x + 12 * unit, y);
-        context.moveTo(x, y - 12 * unit); context.lineTo(x, y + 12 * unit);
-      });
-    }
+    this.stale = true;
+    this.#over();
   }
 
-  #checkerboard(context, side) {
-    context.fillStyle = "#fff";
-    context.fillRect(0, 0, this.width, this.height);
-    context.fillStyle = "#cbd0d3";
-    for (let row = 0; row * side < this.height; row++) {
-      for (let column = row % 2; column * side < this.width; column += 2) {
-        context.fillRect(column * side, row * side, side, side);
+  #over() {
+    this.frame ??= requestAnimationFrame(() => {
+      this.frame = null;
+      if (this.stale && this.opened) {
+        this.stale = this.painter.paint();
+        if (this.stale) this.draw();
       }
-    }
-  }
-
-  #outline(context, unit, path) {
-    for (const [colour, width] of [["#000a", 4], ["#fff", 2]]) {
-      context.beginPath();
-      path();
-      context.strokeStyle = colour;
-      context.lineWidth = width * unit;
-      context.stroke();
-    }
-  }
-
-  #dot(context, unit, [x, y], label) {
-    context.beginPath();
-    context.arc(x, y, 7 * unit, 0, 7);
-    context.fillStyle = label ? "#1f9d55" : "#c8323a";
-    context.fill();
-    this.#outline(context, unit * 0.8, () => {
-      context.moveTo(x - 4 * unit, y); context.lineTo(x + 4 * unit, y);
-      if (label) { context.moveTo(x, y - 4 * unit); context.lineTo(x, y + 4 * unit); }
+      this.#overlay();
     });
   }
 
-  #add(step) {
-    this.steps.push(step);
+  #overlay() {
+    const { drag, hovering } = this, brush = this.tool === "brush" && (drag?.to ?? hovering?.place);
+    const touched = drag?.touch && !this.viewport.fitted ? null : drag?.touch ? drag.to : null;
+    overlay(this.canvas, this.viewport, this.below, {
+      marks: this.marksShown ? this.marks : [], split: this.painter.tiles ? this.painter.split : null,
+      box: drag?.moved && !drag.line ? corners(drag.from, drag.to)
+        : this.corner && this.cross ? corners(this.corner, this.cross) : null,
+      stroke: drag?.line ? { stroke: drag.line, width: this.width, label: drag.label } : null,
+      brush: brush ? { place: brush, width: this.width, label: drag?.label ?? this.#label(hovering) } : null,
+      cross: this.cross, loupe: touched,
+    });
+  }
+
+  #resized() {
+    const { clientWidth, clientHeight } = this.canvas;
+    const width = Math.round(clientWidth * devicePixelRatio), height = Math.round(clientHeight * devicePixelRatio);
+    if (!width || !height || (width === this.canvas.width && height === this.canvas.height)) return;
+    for (const canvas of [this.canvas, this.below]) Object.assign(canvas, { width, height });
+    this.viewport.resize(width, height);
+    this.#moved();
+  }
+
+  #zoom(scale, [x, y] = [this.canvas.width / 2, this.canvas.height / 2]) {
+    if (!this.opened) return;
+    this.viewport.zoom(scale, x, y);
+    this.#moved();
+  }
+
+  #moved() {
+    const { scale, x, y } = this.viewport;
+    Object.assign(this.canvas.dataset, { scale, x, y });
+    this.zoomed(scale);
     this.draw();
-    this.changed(this.prompt);
   }
 
-  #place(event) {
-    const rect = this.canvas.getBoundingClientRect();
-    return this.#inside((event.clientX - rect.left) * this.width / rect.width,
-      (event.clientY - rect.top) * this.height / rect.height);
+  #label(gesture) {
+    return gesture?.opposite ? 1 - this.label : this.label;
   }
 
-  #inside(x, y) {
-    return [Math.min(Math.max(x, 0), this.width), Math.min(Math.max(y, 0), this.height)];
-  }
-
-  #down(event) {
-    if (event.button > 2 || event.button === 1) return;
-    this.canvas.setPointerCapture(event.pointerId);
-    const from = this.#place(event);
+  #begin(place, gesture) {
+    if (!this.opened) return;
+    const from = this.viewport.inside(...place);
     this.cross = this.corner = null;
-    this.drag = { from, to: from, x: event.clientX, y: event.clientY, moved: false,
-      negative: event.button === 2 || event.shiftKey };
+    this.drag = { from, to: from, moved: false, label: this.#label(gesture), touch: gesture.touch,
+      line: this.tool === "brush" ? [from] : null };
+    this.#over();
   }
 
-  #move(event) {
+  #drag(places, gesture) {
     if (!this.drag) return;
-    this.drag.to = this.#place(event);
-    this.drag.moved ||= Math.hypot(event.clientX - this.drag.x, event.clientY - this.drag.y) > DRAG;
-    this.draw();
+    const points = places.map((place) => this.viewport.inside(...place));
+    this.drag.to = points.at(-1);
+    this.drag.moved = gesture.moved;
+    this.drag.line?.push(...points);
+    this.#over();
   }
 
-  #up(event) {
-    const drag = this.drag;
-    if (!drag) return;
+  #forget() {
     this.drag = null;
-    const box = corners(drag.from, this.#place(event));
-    if (!drag.moved) this.#add({ point: drag.from, label: drag.negative ? 0 : 1 });
-    else if (!drag.negative && box[2] - box[0] >= 1 && box[3] - box[1] >= 1) this.#add({ box });
-    else this.draw();
+    this.#over();
+  }
+
+  #end(place, gesture) {
+    const { drag } = this;
+    this.drag = null;
+    this.#over();
+    if (!drag) return;
+    const to = this.viewport.inside(...place), box = corners(drag.from, to);
+    if (drag.line) this.#stroke([...drag.line, to], drag.label);
+    else if (!gesture.opposite && box[2] - box[0] >= 1 && box[3] - box[1] >= 1) this.marked({ box });
+  }
+
+  #click(place, gesture) {
+    const { drag } = this;
+    this.drag = null;
+    this.#over();
+    if (!drag) return;
+    if (drag.line) this.#stroke([drag.from], drag.label);
+    else this.marked({ point: drag.from, label: this.#label(gesture) });
+  }
+
+  #stroke(line, label) {
+    const least = Math.max(this.width / 8, 0.5);
+    this.marked({ stroke: thinned(line, least).map(([x, y]) => [round(x), round(y)]), width: this.width, label });
+  }
+
+  #hover(place, gesture) {
+    this.hovering = place && this.opened ? { place: this.viewport.toPicture(...place), ...gesture } : null;
+    if (this.tool === "brush") this.#over();
+  }
+
+  /** A key that works wherever the focus is, zoom or the brush's size; false when it is none. */
+  shortcut(key) {
+    if (!this.opened) return false;
+    if (key === "+" || key === "=") this.zoom("+");
+    else if (key === "-") this.zoom("-");
+    else if (key in ZOOMS) this.zoom(ZOOMS[key] ?? "fit");
+    else if (key === "[") this.size(Math.min(this.width / 1.25, this.width - 1));
+    else if (key === "]") this.size(Math.max(this.width * 1.25, this.width + 1));
+    else return false;
+    return true;
   }
 
   #key(event) {
-    const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-    this.cross ??= [this.width / 2, this.height / 2];
-    const [x, y] = this.cross;
-    if (moves[event.key]) {
-      const step = Math.max(this.width, this.height) / (event.shiftKey ? 200 : 40);
-      this.cross = this.#inside(x + moves[event.key][0] * step, y + moves[event.key][1] * step);
-    } else if (event.key === "Enter") {
-      this.#add({ point: [x, y], label: event.shiftKey ? 0 : 1 });
-    } else if (event.key.toLowerCase() === "b" && !event.ctrlKey && !event.metaKey) {
-      const box = this.corner && corners(this.corner, this.cross);
-      this.corner = box ? null : this.cross;
-      if (box && box[2] > box[0] && box[3] > box[1]) this.#add({ box });
-    } else if (event.key === "Backspace") {
-      this.undo();
+    if (!this.opened || event.ctrlKey || event.metaKey) return;
+    const { key } = event, { pictureWidth: width, pictureHeight: height } = this.viewport;
+    if (key === " ") this.pointer.hold(true);
+    else if (ARROWS[key] || key === "Enter" || key.toLowerCase() === "b") {
+      this.cross ??= this.viewport.inside(this.canvas.width / 2, this.canvas.height / 2);
+      const [x, y] = this.cross;
+      if (ARROWS[key]) {
+        const closer = Math.max(this.viewport.scale / this.viewport.fitting, 1);
+        const step = Math.max(width, height) / (event.shiftKey ? 200 : 40) / closer;
+        this.cross = this.viewport.clamped(x + ARROWS[key][0] * step, y + ARROWS[key][1] * step);
+        this.viewport.reveal(this.cross);
+        this.#moved();
+      } else if (key === "Enter") {
+        const label = event.shiftKey || event.altKey ? 1 - this.label : this.label;
+        if (this.tool === "brush") this.#stroke([this.cross], label);
+        else this.marked({ point: [x, y], label });
+      } else {
+        const box = this.corner && corners(this.corner, this.cross);
+        this.corner = box ? null : this.cross;
+        if (box && box[2] > box[0] && box[3] > box[1]) this.marked({ box });
+      }
     } else return;
     event.preventDefault();
-    this.draw();
+    this.#over();
   }
 }
+
+const round = (number) => Math.round(number * 8) / 8;
 
 function corners([x0, y0], [x1, y1]) {
   return [Math.min(x0, x1), Math.min(y0, y1), Math.max(x0, x1), Math.max(y0, y1)];
