@@ -271,7 +271,7 @@ def stages(args: argparse.Namespace) -> None:
     import torch
 
     from matting_anything_core import load_model, matte, times
-    from matting_anything_core.batch import BatchOptions, Item, Ledger, Work, whole_picture
+    from matting_anything_core.batch import BatchOptions, Item, Ledger, Work, clear_subject
     from matting_anything_core.image import encode_image
     from matting_anything_core.opencv import cv2
 
@@ -296,7 +296,7 @@ def stages(args: argparse.Namespace) -> None:
                 if index == 1:  # the first one warms up
                     counted = times.Times()
                     work._times = counted
-                item = Item(path, whole_picture, Path(place, "out.png"))
+                item = Item(path, clear_subject, Path(place, "out.png"))
                 work.write(item, work.compute(item, work.read(path)), 0.0)
             found = counted.seconds()
             print(f"{name:<26}" + "".join(f"{1000 * found[stage] / len(photos):>12.1f} ms" for stage in times.STAGES)

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from matting_anything_core import Prompt, Stroke
+from matting_anything_core.geometry import mask_bounds as bounds
 from matting_anything_core.strokes import draw
 
 Point = tuple[float, float]
@@ -272,9 +273,3 @@ def _enclosed(points: Sequence[Point], height: int, width: int) -> Array:
 
 def _holds(box: Box | None, point: Point) -> bool:
     return box is not None and box[0] <= point[0] <= box[2] and box[1] <= point[1] <= box[3]
-
-
-def bounds(mask: Array) -> Box:
-    """The box around what is true in a mask, which must not be empty."""
-    rows, columns = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
-    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 PromptRule: TypeAlias = "Callable[[Image], PromptInput]"
 """Makes the prompt of a picture that has been read, for example a box in shares of its size."""
-Status: TypeAlias = Literal["done", "empty", "skipped", "failed"]
+Status: TypeAlias = Literal["done", "unsure", "empty", "skipped", "failed"]
 
 WORDS = Words()
 AHEAD = 2
@@ -67,7 +67,8 @@ class Item:
 class Outcome:
     """What became of an item. matte: None when it was skipped or failed. error: why it failed.
 
-    status: `done`, `empty` (done, but the matte is empty), `skipped` (its file was there) or `failed`.
+    status: `done`, `unsure` (done, but it is doubtful that this is the image's subject), `empty` (done, but the matte
+    is empty), `skipped` (its file was there) or `failed`.
     seconds: from the beginning of its matting until it was written.
     warnings: what is doubtful about it, in words. remark: why it was made anew, or skipped although something has
     changed. known: what the journal knows of a result. made: it was matted now, in another process, which kept the
@@ -89,10 +90,10 @@ class Outcome:
         if self.error is not None:
             return "failed"
         if self.matte is not None:
-            return "done" if self.matte.alpha.any() else "empty"
+            return ended(not self.matte.alpha.any(), self.matte.unsure)
         if not self.made:
             return "skipped"
-        return "empty" if self.known is not None and self.known.empty else "done"
+        return "done" if self.known is None else ended(self.known.empty, self.known.unsure)
 
     @property
     def message(self) -> str:
@@ -110,9 +111,18 @@ class Outcome:
         return self.matte.box if self.matte is not None else self.known.box if self.known is not None else None
 
 
-def whole_picture(image: Image) -> PromptInput:
-    """The rule for one clear subject, and the default of a batch: a box around all of the image."""
-    return (0, 0, image.width, image.height)
+def clear_subject(image: Image) -> PromptInput:
+    """The rule for the one clear subject of each image, and the default of a batch."""
+    return Prompt(subject=True)
+
+
+whole_picture = clear_subject
+"""The former name."""
+
+
+def ended(empty: bool, unsure: bool) -> Status:
+    """What became of a matte that was made."""
+    return "empty" if empty else "unsure" if unsure else "done"
 
 
 @dataclass(frozen=True)
@@ -139,7 +149,7 @@ def in_shares(x0: float, y0: float, x1: float, y1: float) -> PromptRule:
 def items_in(
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],
-    prompt: PromptInput | PromptRule = whole_picture,
+    prompt: PromptInput | PromptRule = clear_subject,
     *,
     suffix: str = ".png",
 ) -> list[Item]:
@@ -157,7 +167,7 @@ def items_of(
     found: Found,
     folder: str | os.PathLike[str],
     out: str | os.PathLike[str],
-    prompt: PromptInput | PromptRule = whole_picture,
+    prompt: PromptInput | PromptRule = clear_subject,
     *,
     suffix: str = ".png",
 ) -> list[Item]:
@@ -313,7 +323,7 @@ class Work:
     def write(self, item: Item, found: Matte, started: float, remark: str = "") -> Outcome:
         """Write and note a result. What goes wrong is in the outcome."""
         doubt = concern(found.box, found.image.width, found.image.height) if found.prompt.mask is None else None
-        doubts, options, known = () if doubt is None else (doubt,), self._options, None
+        doubts, options, known = (*(() if doubt is None else (doubt,)), *found.warnings), self._options, None
         try:
             if item.out is not None:
                 item.out.parent.mkdir(parents=True, exist_ok=True)
@@ -323,7 +333,8 @@ class Work:
                 if self._ledger.journal is not None:
                     known = self._ledger.journal.note(
                         item.out, self._ledger.mark(item), score=round(found.score, 6), box=found.box,
-                        warnings=doubts, empty=not found.alpha.any())
+                        warnings=doubts, empty=not found.alpha.any(),
+                        unsure=found.unsure)
         except Exception as error:
             return Outcome(item, error=as_error(error, f"{item.out} cannot be written"),
                            seconds=time.perf_counter() - started)

@@ -35,7 +35,7 @@ class Entry:
     """What is known of one result.
 
     fingerprint: of what it was made of and how. size, time: of its file when it was written, in bytes and nanoseconds.
-    score, box, warnings, empty: as in the summary.
+    score, box, warnings, empty, unsure: as in the summary.
     """
 
     fingerprint: str
@@ -45,6 +45,7 @@ class Entry:
     box: tuple[float, ...] | None = None
     warnings: tuple[str, ...] = ()
     empty: bool = False
+    unsure: bool = False
 
     def untouched(self, file: Path) -> bool:
         """Whether the file is as it was written."""
@@ -95,7 +96,7 @@ class Journal:
                 entry = Entry(
                     str(row["fingerprint"]), int(row["size"]), int(row["time"]), row.get("score"),
                     None if box is None else tuple(map(float, box)), tuple(map(str, row.get("warnings", ()))),
-                    bool(row.get("empty")))
+                    bool(row.get("empty")), bool(row.get("unsure")))
                 before = self._entries.get(row["out"])
                 if before is None or before.time <= entry.time:  # several processes may have made it, one after another
                     self._entries[row["out"]] = entry

@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, ClassVar
 
-from .batch import InShares, Item, PromptRule, whole_picture
+from .batch import InShares, Item, PromptRule, clear_subject
 from .boxes import PointText, read_box, read_point
 from .errors import ImageError, PromptError
 from .image import Image, read_image
@@ -60,7 +60,7 @@ class Manifest:
 def read_manifest(
     path: str | os.PathLike[str],
     out: str | os.PathLike[str],
-    prompt: PromptInput | PromptRule = whole_picture,
+    prompt: PromptInput | PromptRule = clear_subject,
     *,
     suffix: str = ".png",
 ) -> list[Item]:
@@ -77,7 +77,7 @@ def read_manifest(
 def load_manifest(
     path: str | os.PathLike[str],
     out: str | os.PathLike[str],
-    prompt: PromptInput | PromptRule = whole_picture,
+    prompt: PromptInput | PromptRule = clear_subject,
     *,
     suffix: str = ".png",
     addresses: bool = False,

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .api import load_model
-from .batch import SUFFIXES, BatchOptions, Item, Ledger, Outcome, PromptRule, twice, whole_picture
+from .batch import SUFFIXES, BatchOptions, Item, Ledger, Outcome, PromptRule, clear_subject, twice
 from .errors import ImageError, MattingError
 from .journal import FOLDER, Entry, Journal, fingerprint
 from .manifest import fields_of
@@ -66,7 +66,7 @@ class Job:
     form: Format = "png"
     model: str | os.PathLike[str] = "lite"
     device: str = "auto"
-    prompt: PromptInput | PromptRule = whole_picture
+    prompt: PromptInput | PromptRule = clear_subject
     workers: int | None = None
     cpus: float | None = None
     gpus: float = 0
@@ -193,7 +193,7 @@ def matte_parquet_on_ray(ray: Any, job: Job, source: str, root: Path, *, limit: 
     for row in _results(job, dataset, job.workers or _room(ray, job), 8):
         name = row["name" if job.parquet else "out"]
         image = next((row[one] for one in ("path", "uri", "url") if isinstance(row.get(one), str)), name)
-        yield _outcome(Item(image, whole_picture, root / name), row, "", ledger)
+        yield _outcome(Item(image, clear_subject, root / name), row, "", ledger)
 
 
 def read_parquet(ray: Any, source: str) -> Any:
@@ -257,10 +257,11 @@ def _outcome(item: Item, row: dict[str, Any], remark: str, ledger: Ledger) -> Ou
         return Outcome(item, error=ImageError(row["message"]), seconds=row["seconds"])
     box = None if row["box"] is None else tuple(float(value) for value in row["box"])
     doubts = tuple(str(text) for text in row["warnings"])
-    entry = Entry("", 0, 0, row["score"], box, doubts, row["status"] == "empty")
+    entry = Entry("", 0, 0, row["score"], box, doubts, row["status"] == "empty",
+                  row["status"] == "unsure")
     if ledger.journal is not None and item.out is not None:
         entry = ledger.journal.note(item.out, ledger.mark(item), score=entry.score, box=box, warnings=doubts,
-                                    empty=entry.empty) or entry
+                                    empty=entry.empty, unsure=entry.unsure) or entry
     return Outcome(item, seconds=row["seconds"], warnings=doubts, known=entry, made=True, remark=remark)
 
 

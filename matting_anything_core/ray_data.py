@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .batch import BatchOptions, Item, Ledger, PromptRule, Work, as_error, whole_picture
+from .batch import BatchOptions, Item, Ledger, PromptRule, Work, as_error, clear_subject, ended
 from .boxes import concern
 from .errors import ImageError, MattingError, MissingExtraError, PromptError
 from .image.encode import SUFFIXES
@@ -74,7 +74,7 @@ class Step:
 
 def matte_dataset(
     dataset: Any,
-    prompt: PromptInput | PromptRule = whole_picture,
+    prompt: PromptInput | PromptRule = clear_subject,
     *,
     image: str | None = None,
     options: BatchOptions = ALPHA,
@@ -122,8 +122,8 @@ def matte_dataset(
     -------
     ray.data.Dataset
         The columns of the input but for images as bytes or arrays, with these: the picture under the name of the
-        output (`alpha`: bytes of a file; not with `out`), `box` (used, in pixels), `score`, `status` (done, empty,
-        failed), `message`, `warnings`, `seconds`. Rows are in the order in which Ray hands them on.
+        output (`alpha`: bytes of a file; not with `out`), `box` (used, in pixels), `score`, `status` (done, unsure,
+        empty, failed), `message`, `warnings`, `seconds`. Rows are in the order in which Ray hands them on.
 
     Raises
     ------
@@ -253,8 +253,9 @@ class Matting:
         except Exception as error:
             return _failed(as_error(error, "the result cannot be written"), time.perf_counter() - started)
         return {"picture": data, "box": None if found.box is None else [float(value) for value in found.box],
-                "score": round(found.score, 6), "status": "done" if found.alpha.any() else "empty", "message": "",
-                "warnings": [] if doubt is None else [doubt], "seconds": time.perf_counter() - started}
+                "score": round(found.score, 6), "status": ended(not found.alpha.any(), found.unsure), "message": "",
+                "warnings": [*([] if doubt is None else [doubt]), *found.warnings],
+                "seconds": time.perf_counter() - started}
 
 
 def image_column(columns: Sequence[str], named: str | None) -> str:

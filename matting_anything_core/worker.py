@@ -158,9 +158,9 @@ def _prepared(plan: Plan) -> tuple[Any, Ready, Any]:
     """The steps with their model, the fingerprint of the settings, and what counts the time."""
     from .api import load_model
     from .batch import Ledger, Work
-    from .replacing import temporary_names
     from .journal import Journal
     from .opencv import cv2
+    from .replacing import temporary_names
     from .times import Times
     from .torch_first import torch
 

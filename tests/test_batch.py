@@ -18,7 +18,7 @@ from tiny import picture, tiny_model
 
 from matting_anything_core import Prompt, PromptError, matte, read_image, write_image
 from matting_anything_core.assets import demo_picture
-from matting_anything_core.batch import AHEAD, Item, in_shares, items_in, matte_batch, whole_picture
+from matting_anything_core.batch import AHEAD, Item, clear_subject, in_shares, items_in, matte_batch
 from matting_anything_core.cli import main
 from matting_anything_core.cli.batch import noted_interrupt
 from matting_anything_core.errors import ImageError, WeightsError
@@ -91,7 +91,7 @@ def test_without_files_the_mattes_are_yielded_one_by_one() -> None:
 
 def test_rules_and_prompts() -> None:
     items = [Item(picture(40, 60), rule) for rule in (
-        whole_picture, in_shares(0.1, 0.25, 0.5, 1), Prompt(points=[(3, 4)]), {"box": [1, 2, 3, 4]})]
+        clear_subject, in_shares(0.1, 0.25, 0.5, 1), Prompt(points=[(3, 4)]), {"box": [1, 2, 3, 4]})]
     boxes = [outcome.matte.box if outcome.matte else None for outcome in matte_batch(items, model=tiny_model())]
     assert boxes == [(0, 0, 60, 40), (6, 10, 30, 40), None, (1, 2, 3, 4)]
 
@@ -186,7 +186,7 @@ def test_manifests(tmp_path: Path, name: str, text: str) -> None:
     np.testing.assert_array_equal(rule(read_image(picture(50, 60))).mask, mask > 0)
     assert isinstance(text_prompt, Prompt)
     assert text_prompt.text == "a dog"
-    assert rest is whole_picture
+    assert rest is clear_subject
 
 
 @pytest.mark.parametrize(("name", "text", "words"), [

@@ -18,7 +18,7 @@ from tiny import picture, tiny_model
 
 from matting_anything_core import Prompt, read_image, write_image
 from matting_anything_core.adjust import Adjustment
-from matting_anything_core.batch import Item, Outcome, in_shares, items_in, matte_batch, whole_picture
+from matting_anything_core.batch import Item, Outcome, clear_subject, in_shares, items_in, matte_batch
 from matting_anything_core.cli import main
 from matting_anything_core.cli.batch import chosen, parse_shard
 from matting_anything_core.errors import ImageError, MattingError, PromptError
@@ -127,7 +127,7 @@ def test_fingerprints_tell_values_apart(tmp_path: Path) -> None:
     mask[2:5, 2:5] = True
     values: list[Any] = [
         Prompt(box=(1, 2, 3, 4)), Prompt(box=(1, 2, 3, 5)), Prompt(points=[(1, 2)]), Prompt(text="a"),
-        Prompt(mask=mask), Prompt(mask=~mask), whole_picture, in_shares(0, 0, 1, 1), in_shares(0, 0, 1, .5), Rule(.5),
+        Prompt(mask=mask), Prompt(mask=~mask), clear_subject, in_shares(0, 0, 1, 1), in_shares(0, 0, 1, .5), Rule(.5),
         Rule(.25), (1, 2, 3, 4), {"box": (1, 2, 3, 4)}, "words", mask, None, 5, b"5", tmp_path / "m.png"]
     assert len({fingerprint(value) for value in values}) == len(values)
     assert [fingerprint(value) for value in values] == [fingerprint(value) for value in values]

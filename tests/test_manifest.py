@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tiny import picture, tiny_model
 
 from matting_anything_core import Prompt, PromptError, read_image, write_image
-from matting_anything_core.batch import Item, whole_picture
+from matting_anything_core.batch import Item, clear_subject
 from matting_anything_core.cli import main
 from matting_anything_core.errors import MattingError
 from matting_anything_core.manifest import load_manifest, read_manifest
@@ -64,7 +64,7 @@ def test_shares_are_read_where_they_are_certain(tmp_path: Path) -> None:
 def test_lists_without_a_header(tmp_path: Path) -> None:
     listed = items(tmp_path, "a.png\n\n  sub/b, c.jpg\n# no\nd.webp,\n", "list.txt")
     assert [str(Path(str(item.image)).relative_to(tmp_path)) for item in listed] == ["a.png", "sub/b, c.jpg", "d.webp"]
-    assert all(item.prompt is whole_picture for item in listed)
+    assert all(item.prompt is clear_subject for item in listed)
     assert [str(item.image) for item in items(tmp_path, "x/one\nx/two\n", "l.txt")] == [
         str(tmp_path / "x/one"), str(tmp_path / "x/two")]
 

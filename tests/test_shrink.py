@@ -10,7 +10,7 @@ from PIL import Image as Pillow
 from tiny import picture, tiny_model
 
 from matting_anything_core import Prompt, PromptError, read_image, write_image
-from matting_anything_core.batch import BatchOptions, Item, in_shares, matte_batch, whole_picture
+from matting_anything_core.batch import BatchOptions, Item, clear_subject, in_shares, matte_batch
 from matting_anything_core.cli import main
 from matting_anything_core.errors import ImageError
 from matting_anything_core.image import Image, encode_image
@@ -100,7 +100,7 @@ def test_a_batch_of_smaller_results(tmp_path: Path, capsys: pytest.CaptureFixtur
                                        "a.jpg,10%,10%,50%,90%,,shares\nb.png,,\"20,20\",small\n")
     items = [Item(tmp_path / "a.jpg", (100, 50, 300, 150), tmp_path / "box.png"),
              Item(tmp_path / "a.jpg", in_shares(0.25, 0.25, 0.75, 0.75), tmp_path / "rule.png"),
-             Item(tmp_path / "b.png", whole_picture, tmp_path / "whole.png"),
+             Item(tmp_path / "b.png", clear_subject, tmp_path / "whole.png"),
              *read_manifest(tmp_path / "list.csv", tmp_path)]
     found = list(matte_batch(items, model=tiny_model(), max_side=100))
     assert [outcome.status for outcome in found] == ["done"] * 6

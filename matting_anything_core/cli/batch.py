@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 EXAMPLES = """\
 examples:
   matting-anything batch photos -o cut-outs
-      one clear subject an image: the whole image is the box
+      the one clear subject of each image; `unsure` in the summary where there may be none
   matting-anything batch photos -o cut-outs --box 10%,5%,90%,100%
       the same box for all, in shares of each image's width and height (or in pixels: --box 40,20,600,900)
   matting-anything batch photos -o mattes --text "the dog" --output alpha
@@ -80,7 +80,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
                         help="a folder of images (its subfolders as well), a manifest (.csv, .tsv, .txt, .jsonl), or - "
                              "for a list on standard input; with --engine ray also an address or .parquet")
     add_reading_arguments(parser)
-    group = parser.add_argument_group("what to matte, where the manifest does not say (default: the whole image)")
+    group = parser.add_argument_group("what to matte, where the manifest does not say (default: its one clear subject)")
     group.add_argument("--box", metavar="X0,Y0,X1,Y1",
                        help="the same box in all, in pixels, or with %%: 10%%,0%%,90%%,100%%")
     group.add_argument("--text", metavar="WORDS", help="words that name the object (extra: text)")
@@ -124,12 +124,12 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def asked_rule(args: argparse.Namespace) -> PromptInput | PromptRule:
     """The prompt for images of which nothing else is said."""
-    from ..batch import InShares, whole_picture
+    from ..batch import InShares, clear_subject
     from ..boxes import read_box
     from ..types import Prompt
 
     if args.box is None:
-        return whole_picture if args.text is None else Prompt(text=args.text)
+        return clear_subject if args.text is None else Prompt(text=args.text)
     text = None if args.text is None else Prompt(text=args.text).text
     box = read_box(args.box)
     if box.guessed and not args.quiet:
@@ -279,7 +279,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"{in_numbers(counts)} of {len(items)} in {time.monotonic() - started:.0f} s; {shown(summary)} has the "
               "details")
     if args.profile and not args.quiet:
-        print(in_words(times.seconds(), counts["done"] + counts["empty"], time.monotonic() - started), file=sys.stderr)
+        made = counts["done"] + counts["unsure"] + counts["empty"]
+        print(in_words(times.seconds(), made, time.monotonic() - started), file=sys.stderr)
     if interrupted:
         print("matting-anything: interrupted; the same command goes on from here", file=sys.stderr)
         return 130
@@ -288,7 +289,7 @@ def run(args: argparse.Namespace) -> int:
 
 def in_numbers(counts: Counter[str]) -> str:
     """How many ended how, in words."""
-    return ", ".join(f"{counts[status]} {status}" for status in ("done", "empty", "skipped", "failed")
+    return ", ".join(f"{counts[status]} {status}" for status in ("done", "unsure", "empty", "skipped", "failed")
                      if counts[status] or status == "done")
 
 

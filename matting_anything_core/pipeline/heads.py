@@ -214,8 +214,8 @@ class GuidedHead:
 
 @dataclass(frozen=True)
 class FineHead:
-    """The bundled model's: a small U-Net draws alpha about the mask's edge, in the view's own pixels as far as these are
-    no more than WORK on a side, and guided by them beyond (networks/fine.py)."""
+    """A small U-Net draws alpha about the mask's edge (networks/fine.py): in the view's own pixels, where these are no
+    more than WORK on a side, and guided by them beyond."""
 
     network: FineNetwork
     input_size: int | None = None

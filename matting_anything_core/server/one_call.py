@@ -53,7 +53,7 @@ def read(form: forms.Form) -> Asked:
     mask = form.files.get("mask")
     prompt = _prompt(texts)
     if not prompt and mask is None:
-        raise Malformed(f"the form has no prompt; {EXPECTED}")
+        prompt = {"subject": True}
     output = texts.get("output", "cutout")
     if output not in wire.OUTPUTS:
         raise Malformed(f"output is {output[:40]!r}; expected {', '.join(wire.OUTPUTS)}")

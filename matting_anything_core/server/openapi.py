@@ -103,7 +103,10 @@ def _schemas() -> dict[str, Schema]:
             "text": _nullable(_TEXT), "mask": _nullable({"oneOf": [png, deflate]}),
             "keep": _nullable(strokes), "drop": _nullable(strokes), "trimap": _nullable({"oneOf": [png, deflate]}),
             "previous": _nullable({**earlier, "description": "the matte that points and strokes correct"}),
-        }, optional=("box", "points", "labels", "text", "mask", "keep", "drop", "trimap", "previous"),
+            "subject": _nullable({"type": "boolean", "description": "the one clear subject of the picture; with points "
+                                                                    "and strokes only"}),
+        }, optional=("box", "points", "labels", "text", "mask", "keep", "drop", "trimap", "previous",
+                     "subject"),
             description="One object: any mixture of these."),
         "Ask": _object({
             "prompts": {"type": "array", "items": _ref("Prompt"), "minItems": 1},

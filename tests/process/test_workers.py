@@ -19,9 +19,9 @@ from matting_anything_core.batch import BatchOptions, Item, matte_batch
 from matting_anything_core.cli import main
 from matting_anything_core.cli.batch import parse_workers
 from matting_anything_core.errors import PromptError, WeightsError
-from matting_anything_core.replacing import temporary_names
 from matting_anything_core.journal import Entry, Journal
 from matting_anything_core.memory import Room
+from matting_anything_core.replacing import temporary_names
 from matting_anything_core.times import STAGES, Times, in_words
 from matting_anything_core.workers import check_workers, matte_in_processes
 
