@@ -134,12 +134,20 @@ def test_a_picture_as_background(client: Client) -> None:
         assert (answer.status_code, answer.json()["error"]["kind"]) == (400, "Malformed")
 
 
+def test_without_a_prompt_it_is_the_clear_subject(client: Client) -> None:
+    answer = ask(client)
+    assert answer.status_code == 200, answer.text
+    truth = matte(PICTURE, model=tiny_model())
+    found = read_image(answer.content)
+    np.testing.assert_allclose(found.alpha / np.iinfo(found.alpha.dtype).max, truth.alpha, atol=0.002)
+
+
 @pytest.mark.parametrize(("fields", "status", "words"), [
-    ({}, 400, "no prompt"), ({"box": "1,2,3"}, 422, "four"), ({"box": "1,2,x,4"}, 400, "no number"),
+    ({"box": "1,2,3"}, 422, "four"), ({"box": "1,2,x,4"}, 400, "no number"),
     ({"box": "1,2,3,4;5,6"}, 400, "box"), ({"points": "[[[[[1]]]]]"}, 422, ""),
     ({"box": "1,2,30,40", "colour": "x"}, 400, "unknown field 'colour'"),
     ({"prompt": "[" * 900 + "]" * 900}, 400, "deep"), ({"prompt": "[1]"}, 400, "no JSON object"),
-    ({"prompt": "{}"}, 400, "no prompt"), ({"prompt": BOX, "box": "1,2,3,4"}, 400, "one or the other"),
+    ({"prompt": '{"subject": 3}'}, 422, "expected True"), ({"prompt": BOX, "box": "1,2,3,4"}, 400, "one or the other"),
     ({"box": "8,6,60,50", "output": "depth"}, 400, "cutout"), ({"box": "8,6,60,50", "format": "gif"}, 400, "png8"),
     ({"box": "8,6,60,50", "format": "png8", "quality": "50"}, 400, "webp"),
     ({"box": "8,6,60,50", "background": "red"}, 400, "composite"), ({"box": "nan,6,60,50"}, 422, "finite"),
@@ -158,7 +166,7 @@ def test_forms_that_are_none(client: Client) -> None:
     for body, headers, status in (
         (b"", boundary, 400), (b"--b", boundary, 400), (head + PNG, boundary, 400), (b"nonsense", boundary, 400),
         (b"--b\r\n\r\nx\r\n--b--\r\n", boundary, 400), (b"x", {"Content-Type": "multipart/form-data"}, 400),
-        (PNG, {"Content-Type": "image/png"}, 415), (head + b"\r\n--b--\r\n", boundary, 400),
+        (PNG, {"Content-Type": "image/png"}, 415), (head + b"\r\n--b--\r\n", boundary, 422),
         ((b'--b\r\nContent-Disposition: form-data; name="x"\r\n\r\n1\r\n') * 40 + b"--b--\r\n", boundary, 400),
         (b'--b\r\nContent-Disposition: form-data; name="text"\r\n\r\n' + b"x" * (2 << 20) + b"\r\n--b--\r\n", boundary,
          400),
