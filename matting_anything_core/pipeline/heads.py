@@ -1,42 +1,32 @@
 """Alpha heads: from a mask in a view to alpha in the view's pixels.
 
 A new one is a class with the three members of `AlphaHead`, and an entry in `HEADS`. The paper's is `mask_to_matte`;
-`fine` is the bundled model's; `guided` needs no weights: alpha is the mask, filtered along the image's edges.
+`guided` needs no weights: alpha is the mask, filtered along the image's edges.
 """
 
 from __future__ import annotations
 
-import copy
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..geometry import Fit, Window, fit_picture, resize_window, source_window
-from ..networks.fine import MULTIPLE, OPINION, FineNetwork, alpha_of, features_within
+from ..geometry import Fit, Window, resize_window, source_window
 from ..networks.m2m import MaskToMatte
 from ..networks.m2m_fast import FoldedMaskToMatte, Stages, fold, prepare
 from ..options import Guidance, Sides
 from . import merging, upsampling
 from .embedding import View
-from .masks import MaskLogits, at_input_size, upsample_mask
+from .masks import MaskLogits, upsample_mask
 
 if TYPE_CHECKING:
+    import numpy as np
+
     Rgb = np.ndarray[Any, np.dtype[np.uint8]]
 
-WORK = 768
-"""Longest side in pixels at which the fine head works."""
-MARGIN = 0.12
-"""Alpha may reach this share of the mask's longer side beyond it …"""
-LEAST_MARGIN = 24
-"""… and so many pixels of the working size."""
-FAINT = 0.01
-"""Alpha of the fine head within this of 0 and 1 is 0 and 1."""
 Report = Callable[[float], None]
 """Called with the share of a step that is done, 0..1; what it raises ends the work."""
 
@@ -212,72 +202,6 @@ class GuidedHead:
         return Patch(upsampling.soften(alpha, rgb, fit, window, view.rgb) if options.detail else alpha, window)
 
 
-@dataclass(frozen=True)
-class FineHead:
-    """A small U-Net draws alpha about the mask's edge (networks/fine.py): in the view's own pixels, where these are no
-    more than WORK on a side, and guided by them beyond."""
-
-    network: FineNetwork
-    input_size: int | None = None
-
-    def to(self, device: torch.device | str, dtype: torch.dtype) -> FineHead:
-        """The same on another device, computing in another type."""
-        return FineHead(copy.deepcopy(self.network).to(device, dtype))
-
-    def alpha(
-        self, view: View, mask: MaskLogits, binary: BinaryMask, rgb: Rgb, options: HeadOptions, report: Report,
-        where: Window | None = None,
-    ) -> Patch:
-        """See `AlphaHead.alpha`."""
-        fit = view.fit
-        size, longest = (fit.height, fit.width), max(fit.height, fit.width)
-        work = fit.at(min(WORK if options.detail else fit.square, longest))
-        margin = MARGIN * max(binary.bounds.height, binary.bounds.width) + LEAST_MARGIN * longest / work.square
-        window = merging.grow(binary.bounds, int(margin), size).shared(where)
-        if window.empty:
-            return Patch(torch.zeros((1, 1, 0, 0), device=view.features.device), window)
-        part = _whole_cells(source_window(window, size, work.scaled))
-        alpha = self._drawn(view, mask, rgb, work, part)
-        report(0.6)
-        inside = Window(part.top, part.left, min(part.bottom, work.scaled[0]), min(part.right, work.scaled[1]))
-        alpha = alpha[..., : inside.height, : inside.width]
-        if work.scaled != size:
-            alpha = resize_window(alpha, size, window, source=work.scaled, origin=(part.top, part.left))
-            if options.detail:
-                alpha = upsampling.sharpen(alpha, rgb, work, window)
-        else:
-            alpha = alpha[(..., *window.relative_to(part).slices())]
-        return Patch(alpha.contiguous(), window)
-
-    def _drawn(self, view: View, mask: MaskLogits, rgb: Rgb, work: Fit, part: Window) -> Tensor:
-        """Alpha 1×1×h×w of a part of the view at its working size."""
-        device = view.features.device
-        colours = fit_picture(rgb, work)[part.slices()]
-        seen = torch.zeros((1, 3, part.height, part.width), device=device)
-        seen[..., : colours.shape[0], : colours.shape[1]] = \
-            torch.from_numpy(np.ascontiguousarray(colours)).to(device).permute(2, 0, 1) / 127.5 - 1
-        height, width = view.fit.scaled
-        logits = at_input_size(mask.logits, view.fit)[None, :, :height, :width]
-        told = torch.full((1, 1, part.height, part.width), -1.0, device=device)
-        shown = Window(part.top, part.left, min(part.bottom, work.scaled[0]), min(part.right, work.scaled[1]))
-        told[..., : shown.height, : shown.width] = torch.tanh(resize_window(logits, work.scaled, shown) / OPINION)
-        context = features_within(view.features, work.square, part)
-        kind = next(self.network.parameters()).dtype
-        inputs = [x.to(kind).contiguous(memory_format=torch.channels_last) for x in (seen, told, context)]
-        return clear(alpha_of(self.network(*inputs).float(), told))
-
-
-def _whole_cells(window: Window) -> Window:
-    """A window grown to whole cells of the network's grid, so that the same pixels are always seen alike."""
-    return Window(window.top // MULTIPLE * MULTIPLE, window.left // MULTIPLE * MULTIPLE,
-                  -(-window.bottom // MULTIPLE) * MULTIPLE, -(-window.right // MULTIPLE) * MULTIPLE)
-
-
-def clear(alpha: Tensor) -> Tensor:
-    """Alpha whose last few percent are nothing and everything."""
-    return ((alpha - FAINT) / (1 - 2 * FAINT)).clamp(0, 1)
-
-
 def build_head(name: str, m2m: MaskToMatte, input_size: int) -> AlphaHead:
     """The alpha head of that name, on the CPU.
 
@@ -298,25 +222,5 @@ def _guided(_m2m: MaskToMatte, _input_size: int) -> AlphaHead:
     return GuidedHead()
 
 
-def _fine(_m2m: MaskToMatte, _input_size: int) -> AlphaHead:
-    return FineHead(fine_network())
-
-
-@functools.lru_cache(maxsize=1)
-def fine_network() -> FineNetwork:
-    """The bundled network of the head `fine`."""
-    import importlib.resources
-
-    path = importlib.resources.files("matting_anything_core.assets") / "fine.npz"
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        state = {name: torch.from_numpy(arrays[name].astype(np.float32)) for name in arrays.files}
-    with torch.random.fork_rng(devices=()):
-        network = FineNetwork()
-    network.load_state_dict(state)
-    return network.eval().requires_grad_(False)
-
-
-HEADS: dict[str, Callable[[MaskToMatte, int], AlphaHead]] = {
-    "mask_to_matte": _mask_to_matte, "guided": _guided, "fine": _fine,
-}
+HEADS: dict[str, Callable[[MaskToMatte, int], AlphaHead]] = {"mask_to_matte": _mask_to_matte, "guided": _guided}
 """How each alpha head is made, by its name."""

@@ -236,27 +236,6 @@ def _with_hair(alpha: Array, rng: Rng) -> Array:
     return both
 
 
-def grown_hair(rgba: Array, rng: Rng) -> Array:
-    """A cut-out H×W×4 with strands of hair about its outline, coloured as its nearest pixels are."""
-    room = max(rgba.shape[:2]) // 6
-    rgba = np.pad(rgba, ((room, room), (room, room), (0, 0)))
-    side = max(rgba.shape[:2])
-    square = np.zeros((side, side), np.float32)
-    square[: rgba.shape[0], : rgba.shape[1]] = rgba[..., 3]
-    alpha = _with_hair(square, rng)[: rgba.shape[0], : rgba.shape[1]]
-    inside = rgba[..., 3] > 0.95
-    if not inside.any():
-        return rgba
-    _, nearest = cv2.distanceTransformWithLabels((~inside).astype(np.uint8), cv2.DIST_L2, 5,
-                                                 labelType=cv2.DIST_LABEL_PIXEL)
-    colours = np.zeros((int(nearest.max()) + 1, 3), np.float32)
-    colours[nearest[inside]] = rgba[..., :3][inside]
-    tone = 1 + 0.35 * (noise(rng, side, side // 3, 1)[: rgba.shape[0], : rgba.shape[1], None] - 0.5)
-    grown = blur(colours[nearest], 1.5) * tone
-    rgb = np.where(inside[..., None], rgba[..., :3], np.clip(grown, 0, 1))
-    return np.dstack([rgb, alpha]).astype(np.float32)
-
-
 def _smoke(rng: Rng, side: int) -> Array:
     """Smoke, cloud or spray: noise inside a soft envelope, of nearly one colour."""
     envelope = cv2.resize(_blob(rng, 2 * side), (side, side), interpolation=cv2.INTER_AREA)
