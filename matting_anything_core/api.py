@@ -147,7 +147,8 @@ def matte(
         tensor; or the Embedding that `model` made of it.
     prompt : optional
         A box (x0, y0, x1, y1), a mask H×W, words, a dict or a Prompt; a list of those gives a list of mattes. Left out:
-        the one clear subject of the image; `Matte.unsure` says when there may be none.
+        the one clear subject of the image; `Matte.unsure` says when there may be none, and an empty matte that none
+        was found.
         Coordinates are pixels of the image as seen (after EXIF orientation).
     options : MatteOptions, optional
         How the matte is made; its fields may be given as keywords as well (`guidance="alpha"`).

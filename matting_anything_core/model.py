@@ -35,7 +35,7 @@ from .pipeline.correction import corrected
 from .pipeline.crops import crop_for
 from .pipeline.embedding import Embedding, View, visible_colours
 from .pipeline.heads import HEADS, AlphaHead, BinaryMask, HeadOptions, Patch, build_head
-from .pipeline.mask_refinement import refine_mask
+from .pipeline.mask_refinement import AWAY, refine_mask
 from .pipeline.masks import MaskLogits, at_input_size, united_masks
 from .pipeline.prompting import (
     DecoderPrompt,
@@ -512,7 +512,7 @@ class MattingAnything:
             return _Ready(prompt)
         found = self.find_subject(embedding)
         place = found.box or (0.0, 0.0, float(image.width), float(image.height))
-        return _Ready(replace(prompt, subject=False, box=place), found)
+        return _Ready(replace(prompt, subject=False, box=place), found, nothing=found.box is None and prompt.subject)
 
     def _ask(self, embedding: Embedding, ready: _Ready, how: HeadOptions, window: Window | None = None) -> _Asked:
         """What a checked prompt asks for, and where to look for it."""
@@ -524,7 +524,7 @@ class MattingAnything:
         begins = told
         if self.defaults.points_correct and not how.reference and told.box is not None and prompt.former is None:
             begins = told._replace(points=(), labels=())
-        return _Asked(prompt, part, begins, told, seeds, marks, ready.subject)
+        return _Asked(prompt, part, begins, told, seeds, marks, ready.subject, ready.nothing)
 
     def _finished(
         self, embedding: Embedding, view: View, one: _Asked, found: MaskLogits, how: HeadOptions,
@@ -541,6 +541,8 @@ class MattingAnything:
         else:
             rough = None if one.prompt.mask is None else one.prompt.mask[view.window.slices()]
             mask = self.refine(view, found, one.begins, whole=one.whole, rough=rough)
+        if one.nothing:
+            mask = mask._replace(logits=torch.full_like(mask.logits, AWAY))
         changed = np.zeros(view.fit.scaled, np.bool_)
         if one.marks.any():
             evidence = found if one.begins == one.told else self.segment(view, [one.told])[0]
@@ -592,17 +594,19 @@ class MattingAnything:
 
 
 class _Ready(NamedTuple):
-    """A checked prompt; subject: what was found where the prompt did not say what to matte."""
+    """A checked prompt; subject: what was found where the prompt did not say what to matte; nothing: it was asked for,
+    and there is none, so that the matte begins empty."""
 
     prompt: Prompt
     subject: Subject | None = None
+    nothing: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class _Asked:
     """A checked prompt, the part of the image to look at, what the decoder is told of it there (begins: for the mask
     that is then corrected; told: all of it), its seeds (in the image's pixels, and at the view's scaled size), and the
-    subject that was found for it."""
+    subject that was found for it (nothing: there is none)."""
 
     prompt: Prompt
     window: Window
@@ -611,6 +615,7 @@ class _Asked:
     seeds: Seeds
     marks: Marks
     subject: Subject | None = None
+    nothing: bool = False
     several: bool = False
 
     @property

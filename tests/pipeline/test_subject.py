@@ -62,6 +62,8 @@ def test_an_image_of_nothing_is_told(lite) -> None:
     image = np.full((300, 400, 3), 180, np.uint8)
     found = matte(image, model=lite)
     assert found.unsure
+    assert not found.alpha.any()
+    assert matte(image, Prompt(subject=True, points=[(200, 150)]), model=lite).alpha[150, 200] > 0.5
     assert any("a box or a point says what to matte" in warning for warning in found.warnings)
 
 
