@@ -169,7 +169,7 @@ class Service:
 
     async def pixels(self, request: Request) -> Response:
         """GET /v1/mattes/{matte}/alpha, mask, foreground, cutout, composite"""
-        key, output = request.path_params["matte"], request.path_params["output"]
+        key, output = request.path_params["matte"], request.path_params.get("output", "foreground")
         if output not in wire.OUTPUTS:
             raise HTTPException(404, f"there is no {output[:40]!r} of a matte; known are {', '.join(wire.OUTPUTS)}")
         form = wire.form_of(request.query_params, wire.OUTPUTS[output], output)
@@ -186,7 +186,9 @@ class Service:
             return await self._sent(colours[window], found.alpha[window] if output == "cutout" else None, form, held)
 
     async def colours(self, request: Request) -> Response:
-        """POST /v1/mattes/{matte}/foreground"""
+        """POST /v1/mattes/{matte}/foreground; GET is that of all outputs"""
+        if request.method != "POST":
+            return await self.pixels(request)
         key, found = request.path_params["matte"], self._matte(request)
         job = self._submit(partial(self.engine.colours, key, found), "matte", key)
         return await self._told(job, request)
@@ -455,7 +457,7 @@ def create_app(service: Service, access: Access, connections: Connections) -> AS
         Route("/v1/images/{image}/mattes", service.mattes, methods=["POST"]),
         Route("/v1/images/{image}/combined", service.combined, methods=["POST"]),
         Route("/v1/mattes/{matte}", service.matte, methods=["GET", "DELETE"]),
-        Route("/v1/mattes/{matte}/foreground", service.colours, methods=["POST"]),
+        Route("/v1/mattes/{matte}/foreground", service.colours, methods=["GET", "POST"]),
         Route("/v1/mattes/{matte}/{output}", service.pixels),
         Mount("/page", StaticFiles(directory=PAGE)),
     ]
