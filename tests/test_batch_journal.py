@@ -77,7 +77,7 @@ def test_changed_settings_are_noticed(photos: Path, tmp_path: Path) -> None:
 
 def test_what_a_hand_has_changed_is_kept(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    items = items_in(photos, out)
+    items = items_in(photos, out, Prompt(box=(2, 2, 38, 28)))
     (out).mkdir()
     (out / "c.png").write_bytes(b"made elsewhere")
     assert [one.status for one in batch(items, out)] == ["done", "done", "skipped"]
@@ -289,7 +289,7 @@ def test_the_summary_grows_and_knows(photos: Path, tmp_path: Path, capsys: pytes
     import matting_anything_core.cli.batch as module
 
     out, sizes = tmp_path / "out", []
-    follow = module._follow
+    follow = module.follow
 
     def watched(args: Any, batch: Any, count: int, take: Any, check: Any) -> None:
         def seen(outcome: Outcome) -> None:
@@ -298,7 +298,7 @@ def test_the_summary_grows_and_knows(photos: Path, tmp_path: Path, capsys: pytes
 
         follow(args, batch, count, seen, check)
 
-    monkeypatch.setattr(module, "_follow", watched)
+    monkeypatch.setattr(module, "follow", watched)
     (photos / "b.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
     assert main(["batch", str(photos), "-o", str(out), "--box", "2,2,3,28", "--json"]) == 1
     assert sizes == [1, 2, 3]

@@ -128,7 +128,7 @@ def test_a_list_from_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         write_image(tmp_path / f"{name}.png", picture(30, 40))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"./a.png\n./b.png\n"), isatty=lambda: False))
-    assert main(["batch", "-", "-o", "out"]) == 0
+    assert main(["batch", "-", "-o", "out", "--box", "10%,10%,90%,90%"]) == 0
     assert "2 done of 2" in capsys.readouterr().out
     assert sorted(path.name for path in Path("out").glob("*.png")) == ["a.png", "b.png"]
 

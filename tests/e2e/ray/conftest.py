@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Any, str]]:
     server.start()
     host, port = server.get_host_and_port()
     client = boto3.client("s3", endpoint_url=f"http://{host}:{port}")
+    urllib.request.urlopen(f"http://{host}:{port}/moto-api/reset", data=b"").close()  # its store is the process's
     client.create_bucket(Bucket="shop")
     yield client, f"?endpoint_override={host}:{port}&scheme=http&region=us-east-1"
     server.stop()
