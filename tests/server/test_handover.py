@@ -42,7 +42,7 @@ def browser(folder: Path, text: str) -> Path:
 def test_the_browsers_command_line_holds_no_token_and_does_not_block(
     runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("BROWSER", str(browser(tmp_path, "sleep 120")))
+    monkeypatch.setenv("BROWSER", str(browser(tmp_path, "exec sleep 120 > /dev/null 2>&1")))
     with in_a_process(runtime, "--open") as (_, client):
         until((tmp_path / "called").exists)
         address = until(lambda: (tmp_path / "called").read_text().strip())
