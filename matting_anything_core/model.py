@@ -36,7 +36,7 @@ from .pipeline.crops import crop_for
 from .pipeline.embedding import Embedding, View, visible_colours
 from .pipeline.heads import HEADS, AlphaHead, BinaryMask, HeadOptions, Patch, build_head
 from .pipeline.mask_refinement import AWAY, refine_mask
-from .pipeline.masks import MaskLogits, at_input_size, united_masks
+from .pipeline.masks import MaskLogits, at_input_size, of_candidates, united_masks
 from .pipeline.prompting import (
     DecoderPrompt,
     checked,
@@ -61,8 +61,6 @@ if TYPE_CHECKING:
     from .pipeline.seeds import Marks
     from .weights.store import Checkpoint
 
-BLEND = 0.1
-"""Candidate masks are blended by the softmax of their predicted IoU over this."""
 CHUNK = 16
 """Prompts that are decoded at once; about 40 MB each with a ViT."""
 
@@ -392,12 +390,7 @@ class MattingAnything:
         with autocast(self.device, self.dtype):
             logits, iou = self._sam.decode(view.features, boxes, points, labels, masks)
         scores = iou.float().amax(1).tolist()
-        if self.defaults.blend_candidates and not first.points:
-            weight = torch.softmax(iou.float() / BLEND, dim=1)
-            selected = (weight[:, :, None, None] * logits.float()).sum(1)
-        else:
-            best = iou.argmax(1)
-            selected = logits[torch.arange(len(prompts), device=best.device), best].float()
+        selected = of_candidates(logits, iou, blend=self.defaults.blend_candidates and not first.points)
         return [MaskLogits(selected[i : i + 1], scores[i]) for i in range(len(prompts))]
 
     @on_its_device("refining a mask")

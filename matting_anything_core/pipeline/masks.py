@@ -12,6 +12,9 @@ from torch.nn import functional as F
 from ..geometry import Fit, Window, resize_window
 from .merging import bounds
 
+BLEND = 0.1
+"""How much better than the others a candidate's predicted IoU must be to outweigh them."""
+
 
 class MaskLogits(NamedTuple):
     """One prompt's mask.
@@ -28,6 +31,27 @@ def united_masks(masks: Sequence[MaskLogits]) -> MaskLogits:
     """The union of masks over one view: in each place the most confident of them."""
     logits = torch.stack([mask.logits for mask in masks]).amax(0)
     return MaskLogits(logits, min(mask.score for mask in masks))
+
+
+def of_candidates(logits: Tensor, iou: Tensor, *, blend: bool) -> Tensor:
+    """One mask of the decoder's candidates for each prompt.
+
+    Parameters
+    ----------
+    logits, iou : Tensor
+        B×K×h×w and B×K: the candidates and their predicted IoU.
+    blend : bool
+        Their mean, weighted by the softmax of the predicted IoU over BLEND; else the one whose predicted IoU is largest.
+        Their mean, weighted by the softmax of the predicted IoU over BLEND; else the one with the largest predicted IoU.
+    Returns
+    -------
+    B×h×w float32.
+    """
+    if blend:
+        weight = torch.softmax(iou.float() / BLEND, dim=1)
+        return (weight[:, :, None, None] * logits.float()).sum(1)
+    best = iou.argmax(1)
+    return logits[torch.arange(len(best), device=best.device), best].float()
 
 
 def at_input_size(logits: Tensor, fit: Fit) -> Tensor:

@@ -17,6 +17,7 @@ from ..networks.m2m import MaskToMatte
 from ..networks.sam import Sam
 from ..opencv import cv2
 from ..pipeline.mask_refinement import refine_mask
+from ..pipeline.masks import of_candidates
 from ..pipeline.prompting import DecoderPrompt, clip_to_box
 from .augment import Array, Rng, blur, chance, placed, random_crop
 from .layouts import Record, list_records
@@ -121,7 +122,7 @@ def predict(sam: Sam, m2m: MaskToMatte | None, item: Item, matte_square: int, *,
     scale = torch.tensor([w / item.alpha.shape[1], h / item.alpha.shape[0]] * 2)
     box = torch.from_numpy(box_of(item.alpha.astype(np.float32) / 255))
     logits, iou = sam.decode(features, boxes=(box[None] * scale).to(device))
-    low = logits[:, iou[0].argmax()][:, None].float()
+    low = of_candidates(logits, iou, blend=snap)[:, None]
     if snap:
         fit = Fit(item.alpha.shape[0], item.alpha.shape[1], sam.square)
         x0, y0, x1, y1 = box.tolist()
