@@ -41,8 +41,9 @@ def of_candidates(logits: Tensor, iou: Tensor, *, blend: bool) -> Tensor:
     logits, iou : Tensor
         B×K×h×w and B×K: the candidates and their predicted IoU.
     blend : bool
-        Their mean, weighted by the softmax of the predicted IoU over BLEND; else the one whose predicted IoU is largest.
-        Their mean, weighted by the softmax of the predicted IoU over BLEND; else the one with the largest predicted IoU.
+        Their mean, weighted by the softmax of the predicted IoU over BLEND; else the one whose predicted
+        IoU is largest.
+
     Returns
     -------
     B×h×w float32.
