@@ -284,7 +284,8 @@ fields = st.fixed_dictionaries({}, optional={
                                                                                         max_side=8)),
     "text": st.text(max_size=5),
 })
-anything = st.none() | st.integers() | st.text(max_size=4) | st.lists(numbers, max_size=5) | fields
+something = st.integers() | st.text(max_size=4) | st.lists(numbers, max_size=5) | fields
+anything = st.none() | something  # for nothing the bundled model looks for the subject, which takes a while
 images = hnp.arrays(
     st.sampled_from([np.uint8, np.uint16, np.float32, bool, np.int64]),
     st.tuples(st.integers(0, 40), st.integers(1, 40)) | st.tuples(st.integers(1, 30), st.integers(1, 30),
@@ -312,7 +313,7 @@ def test_random_input_ends_in_a_matte_or_a_matting_error(image: object, prompt: 
 
 @pytest.mark.slow
 @settings(max_examples=10_000)
-@given(images, anything | st.lists(fields, max_size=3))
+@given(images, something | st.lists(fields, max_size=3))
 def test_ten_thousand_random_inputs_end_in_a_matte_or_a_matting_error(image: object, prompt: object) -> None:
     check_matte_or_error(image, prompt)
 
