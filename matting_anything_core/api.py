@@ -64,9 +64,10 @@ def load_model(
 
 
 _MODEL: Kept[MattingAnything] = Kept()
-"""The model of the last call of `matte`: the one thing this library keeps by itself …"""
+"""What this library keeps by itself: the model of the last call of `matte` …"""
 _DETECTOR: Kept[Grounding] = Kept()
-"""… and the detector of the last call with words, kept like it."""
+"""… the detector of the last call with words, kept like it, and the bundled model once another one has
+needed it to find a subject (model.py)."""
 
 
 def _kept(model: str, device: str) -> MattingAnything:

@@ -322,7 +322,8 @@ class Work:
 
     def write(self, item: Item, found: Matte, started: float, remark: str = "") -> Outcome:
         """Write and note a result. What goes wrong is in the outcome."""
-        doubt = concern(found.box, found.image.width, found.image.height) if found.prompt.mask is None else None
+        given = found.prompt.mask is None and found.subject_score is None
+        doubt = concern(found.box, found.image.width, found.image.height) if given else None
         doubts, options, known = (*(() if doubt is None else (doubt,)), *found.warnings), self._options, None
         try:
             if item.out is not None:

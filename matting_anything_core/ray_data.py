@@ -240,7 +240,8 @@ class Matting:
 
     def _made(self, row: Mapping[str, Any], found: Matte, started: float) -> dict[str, Any]:
         options = self._step.options
-        doubt = concern(found.box, found.image.width, found.image.height) if found.prompt.mask is None else None
+        given = found.prompt.mask is None and found.subject_score is None
+        doubt = concern(found.box, found.image.width, found.image.height) if given else None
         try:
             # A name may ask for another format than the others have.
             name = "" if self._step.out is None else str(row["out"])

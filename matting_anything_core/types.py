@@ -152,6 +152,16 @@ class Former:
     alpha: np.ndarray[Any, Any]
 
 
+def _switch(value: Any, name: str) -> bool:
+    """A bool, NumPy's as well."""
+    if not isinstance(value, bool):
+        import numpy as np
+
+        if not isinstance(value, np.bool_):
+            raise PromptError(f"{name} was given as {value!r:.80}; expected True or False")
+    return bool(value)
+
+
 def _previous(value: Any) -> Former:
     """A matte, or an array as masks are given; the alpha of our own mattes is taken as it is."""
     import numpy as np
@@ -250,10 +260,7 @@ class Prompt:
             put("trimap", _trimap(self.trimap))
         if self.previous is not None:
             put("previous", _previous(self.previous))
-        if self.subject not in (False, True):
-            raise PromptError(f"subject was given as {self.subject!r:.80}; expected True (the one clear subject of the "
-                              "image) or False")
-        put("subject", bool(self.subject))
+        put("subject", _switch(self.subject, "subject"))
         self._check_meaning()
 
     def _check_meaning(self) -> None:

@@ -104,10 +104,15 @@ def test_the_encoder_sees_the_whole_image_once(lite, monkeypatch) -> None:
 
 @pytest.mark.parametrize("wrong", [
     {"subject": True, "box": (0, 0, 5, 5)}, {"subject": True, "text": "dog"}, {"subject": "yes"}, {"subject": False},
+    {"subject": np.array([1, 2])}, {"subject": 1}, {"subject": None},
     {"subject": True, "previous": np.ones((4, 4))}, {"subject": True, "mask": np.ones((4, 4))}])
 def test_what_the_subject_does_not_go_with(wrong) -> None:
     with pytest.raises(PromptError):
         Prompt(**wrong)
+
+
+def test_numpys_true_is_true() -> None:
+    assert Prompt(subject=np.bool_(True)).subject is True  # type: ignore[arg-type]
 
 
 def test_the_box_is_around_the_likely_cells() -> None:

@@ -1,6 +1,6 @@
 """Train the small network that finds the subject of a whole image (matting_anything_core/assets/subject.npz).
 
-    python docs/lite/data/subject.py FOLDER subject.npz [--scenes 6000] [--epochs 40] [--features FILE]
+    python docs/lite/data/subject.py FOLDER subject.npz [--scenes 5000] [--epochs 15] [--features FILE]
 
 FOLDER holds what `lite` was trained on ($LITE_DATA/train): masked/SOURCE/image and /mask, cutouts/SOURCE and
 backgrounds/SOURCE. A scene is a photograph whose masks are its subject, a cut-out or two on a photograph or before a
@@ -286,7 +286,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--scenes", type=int, default=6000)
+    parser.add_argument("--scenes", type=int, default=5000)
     parser.add_argument("--epochs", type=int, default=15)
     parser.add_argument("--features", type=Path, help="keep what was collected in this file, and take it from there")
     arguments = parser.parse_args()
