@@ -71,7 +71,7 @@ class MattingAnything:
     def __init__(
         self,
         sam: Sam,
-        m2m: MaskToMatte,
+        m2m: MaskToMatte | None,
         *,
         device: str | torch.device = "auto",
         dtype: str | torch.dtype = "auto",
@@ -84,7 +84,7 @@ class MattingAnything:
 
         Parameters
         ----------
-        sam, m2m : the networks, with their weights.
+        sam, m2m : the networks, with their weights; m2m may be None for an alpha head that does without.
         device, dtype : as for `load_model`.
         matte_square : int, optional
             Side of the square that Mask-to-Matte works in, a multiple of 16; the encoder's own when left out. When it
@@ -116,12 +116,15 @@ class MattingAnything:
         with working(resolve_device(device), f"loading {checkpoint.architecture}", threads=threads):
             with torch.device("meta"):
                 sam = build_sam(checkpoint.architecture, checkpoint.square)
-                m2m = MaskToMatte().eval()
+                m2m = MaskToMatte().eval() if checkpoint.m2m else None
             load_state(sam, checkpoint.sam, f"the SAM weights of {checkpoint.metadata.get('file', 'the checkpoint')}")
-            load_state(m2m, checkpoint.m2m, f"the Mask-to-Matte weights of {checkpoint.metadata.get('file', 'it')}")
+            if m2m is not None:
+                load_state(m2m, checkpoint.m2m, f"the Mask-to-Matte weights of {checkpoint.metadata.get('file', 'it')}")
+            backbone = BACKBONES[checkpoint.architecture]
+            defaults = backbone.defaults if m2m is not None or backbone.alone is None else backbone.alone
             return cls(sam, m2m, device=device, dtype=dtype, matte_square=checkpoint.matte_square,
                        name=checkpoint.architecture, threads=threads,
-                       defaults=_defaults(BACKBONES[checkpoint.architecture].defaults, checkpoint.metadata))
+                       defaults=_defaults(defaults, checkpoint.metadata))
 
     @property
     def square(self) -> int:

@@ -13,18 +13,18 @@ The weights are those of `segment_anything.modeling.ImageEncoderViT`; only the o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .backbone import Step
+
 if TYPE_CHECKING:
     from segment_anything.modeling import ImageEncoderViT
 
-Step: TypeAlias = Callable[[float], None]
-"""Called with the share of the encoder that is done, 0..1; what it raises ends the work."""
 QUERY_BLOCK = 512
 """Queries that are taken at once on the CPU: their bias against 4096 keys is 8 MB."""
 TOKEN_BLOCK = 1024
@@ -45,7 +45,7 @@ def encode_vit(encoder: ImageEncoderViT, pixels: Tensor, step: Step | None = Non
     places: _Places = {}
     for block in _stepping(encoder, step):
         tokens = _fused_block(block, tokens, places)
-    return _neck(encoder.neck, tokens)
+    return project(encoder.neck, tokens)
 
 
 def _stepping(encoder: ImageEncoderViT, step: Step | None) -> Iterator[nn.Module]:
@@ -72,7 +72,7 @@ def _patches(encoder: ImageEncoderViT, pixels: Tensor) -> Tensor:
     return tokens if encoder.pos_embed is None else tokens + encoder.pos_embed
 
 
-def _neck(neck: nn.Sequential, tokens: Tensor) -> Tensor:
+def project(neck: nn.Sequential, tokens: Tensor) -> Tensor:
     """1×1 convolution, norm, 3×3 convolution, norm; channels stay last in memory. B×h×w×C -> B×256×h×w."""
 
     def norm(x: Tensor, layer: nn.Module) -> Tensor:
@@ -205,7 +205,7 @@ def _encode_blocks(encoder: ImageEncoderViT, picture: Tensor, step: Step | None)
     for block in _stepping(encoder, step):
         _attend(block, tokens, buffers)
         _mlp(block, tokens.view(count, channels), buffers.hidden)
-    return _neck(encoder.neck, tokens[None])
+    return project(encoder.neck, tokens[None])
 
 
 def _attend(block: nn.Module, tokens: Tensor, buffers: _Buffers) -> None:

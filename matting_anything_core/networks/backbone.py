@@ -4,15 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 from ..options import Guidance, Sides
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Names and shapes of a file's tensors."""
+Step: TypeAlias = Callable[[float], None]
+"""Called with the share of the encoder that is done, 0..1; what it raises ends the work."""
+
+
+@runtime_checkable
+class SteppedEncoder(Protocol):
+    """An encoder that says how far it is, and can be stopped on the way."""
+
+    def encode(self, pixels: Tensor, step: Step | None = None) -> tuple[Tensor, Tensor]:
+        """Features B×256×S/16×S/16, and those of an early layer, B×S/16×S/16×C."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -74,6 +85,14 @@ class Backbone:
         What it does where the caller leaves the choice.
     working_bytes : int
         Memory that it needs beside its weights, on the safe side.
+    alone : Defaults, optional
+        What it does without a Mask-to-Matte; None where it needs one.
+    features_of : str, optional
+        The backbone whose features it has, so that a Mask-to-Matte of that one may be taken.
+    imitates : bool
+        It only imitates these features: nobody has seen yet how well that Mask-to-Matte does with them.
+    unused : tuple of str
+        How the names of tensors begin that published files hold and that nothing here needs.
     """
 
     name: str
@@ -87,3 +106,12 @@ class Backbone:
     decoder_width: int = 2048
     defaults: Defaults = Defaults()
     working_bytes: int = 2 << 30
+    alone: Defaults | None = None
+    features_of: str | None = None
+    imitates: bool = False
+    unused: tuple[str, ...] = ()
+
+
+def has_hq(shapes: Shapes) -> bool:
+    """Whether a file's tensors are those of HQ-SAM ("Segment Anything in High Quality", 2023): SAM's and some more."""
+    return "mask_decoder.hf_token.weight" in shapes

@@ -9,9 +9,10 @@ from __future__ import annotations
 from ..errors import WeightsError
 from .backbone import Backbone, Shapes
 from .lite import LITE
+from .tiny_vit import MOBILE_SAM
 from .vit import VIT_B, VIT_H, VIT_L, VIT_TINY_TEST
 
-BACKBONES: dict[str, Backbone] = {one.name: one for one in (LITE, VIT_B, VIT_L, VIT_H, VIT_TINY_TEST)}
+BACKBONES: dict[str, Backbone] = {one.name: one for one in (LITE, VIT_B, VIT_L, VIT_H, MOBILE_SAM, VIT_TINY_TEST)}
 """By name, in the order in which they are listed."""
 
 

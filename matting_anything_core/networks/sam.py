@@ -15,7 +15,8 @@ from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncode
 from torch import Tensor, nn
 
 from ..errors import WeightsError
-from .attention import Step, encode_vit
+from .attention import encode_vit
+from .backbone import Step, SteppedEncoder
 from .backbones import backbone_of
 from .decoder import decode_masks
 from .prompts import embed_prompts
@@ -71,6 +72,8 @@ class Sam(nn.Module):
         """
         if isinstance(self.image_encoder, ImageEncoderViT):
             return encode_vit(self.image_encoder, pixels, step)
+        if isinstance(self.image_encoder, SteppedEncoder):
+            return self.image_encoder.encode(pixels, step)[0]
         return cast(Tensor, self.image_encoder(pixels))
 
     def decode(

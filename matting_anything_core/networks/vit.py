@@ -7,7 +7,7 @@ from functools import partial
 from segment_anything.modeling import ImageEncoderViT
 from torch import nn
 
-from .backbone import Backbone, Shapes
+from .backbone import Backbone, Shapes, has_hq
 
 SAM_MEAN = (123.675, 116.28, 103.53)
 """Subtracted from RGB in 0..255 before a ViT …"""
@@ -15,6 +15,13 @@ SAM_STD = (58.395, 57.12, 57.375)
 """… and divided by."""
 PATCH = 16
 CHANNELS = 256
+
+
+def has_vit(shapes: Shapes, width: int, depth: int) -> bool:
+    """Whether a file's tensors are of a ViT of that width with so many blocks."""
+    patches = shapes.get("image_encoder.patch_embed.proj.weight", ())
+    blocks = {name.split(".")[2] for name in shapes if name.startswith("image_encoder.blocks.")}
+    return patches[:1] == (width,) and len(patches) == 4 and len(blocks) == depth
 
 
 def _vit(name: str, width: int, depth: int, heads: int, everywhere: tuple[int, ...], *, window: int = 14,
@@ -30,9 +37,7 @@ def _vit(name: str, width: int, depth: int, heads: int, everywhere: tuple[int, .
         return encoder
 
     def recognises(shapes: Shapes) -> bool:
-        patches = shapes.get("image_encoder.patch_embed.proj.weight", ())
-        blocks = {name.split(".")[2] for name in shapes if name.startswith("image_encoder.blocks.")}
-        return patches[:1] == (width,) and len(patches) == 4 and len(blocks) == depth
+        return has_vit(shapes, width, depth) and not has_hq(shapes)
 
     return Backbone(name, build, recognises, input_size, SAM_MEAN, SAM_STD, decoder_width=decoder_width,
                     working_bytes=working_bytes)

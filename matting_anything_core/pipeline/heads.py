@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..errors import WeightsError
 from ..geometry import Fit, Window, resize_window, source_window
 from ..networks.m2m import MaskToMatte
 from ..networks.m2m_fast import FoldedMaskToMatte, Stages, fold, prepare
@@ -202,25 +203,33 @@ class GuidedHead:
         return Patch(upsampling.soften(alpha, rgb, fit, window, view.rgb) if options.detail else alpha, window)
 
 
-def build_head(name: str, m2m: MaskToMatte, input_size: int) -> AlphaHead:
+def build_head(name: str, m2m: MaskToMatte | None, input_size: int) -> AlphaHead:
     """The alpha head of that name, on the CPU.
 
     Parameters
     ----------
     name : a name in `HEADS`.
-    m2m : Mask-to-Matte with its weights, for the head that uses it.
+    m2m : Mask-to-Matte with its weights, for the head that uses it; None where there is none.
     input_size : side of the square that Mask-to-Matte works in.
+
+    Raises
+    ------
+    WeightsError
+        For a head that needs a Mask-to-Matte where there is none.
     """
     return HEADS[name](m2m, input_size)
 
 
-def _mask_to_matte(m2m: MaskToMatte, input_size: int) -> AlphaHead:
+def _mask_to_matte(m2m: MaskToMatte | None, input_size: int) -> AlphaHead:
+    if m2m is None:
+        raise WeightsError("the alpha head mask_to_matte was asked for without a Mask-to-Matte; name its file too (m2m), "
+                           "or take the head guided, which needs none")
     return MaskToMatteHead(fold(m2m), input_size)
 
 
-def _guided(_m2m: MaskToMatte, _input_size: int) -> AlphaHead:
+def _guided(_m2m: MaskToMatte | None, _input_size: int) -> AlphaHead:
     return GuidedHead()
 
 
-HEADS: dict[str, Callable[[MaskToMatte, int], AlphaHead]] = {"mask_to_matte": _mask_to_matte, "guided": _guided}
+HEADS: dict[str, Callable[[MaskToMatte | None, int], AlphaHead]] = {"mask_to_matte": _mask_to_matte, "guided": _guided}
 """How each alpha head is made, by its name."""

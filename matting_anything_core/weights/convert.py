@@ -93,8 +93,14 @@ def _one(parts: Sequence[Parts], which: Literal["sam", "m2m"]) -> Parts | None:
 
 
 def check_pair(sam: Parts, m2m: Parts) -> None:
-    """Raise WeightsError when Mask-to-Matte says that it was trained on the features of another SAM."""
-    if m2m.architecture and m2m.architecture != sam.architecture:
+    """Raise WeightsError when Mask-to-Matte says that it was trained on the features of another SAM.
+
+    One whose features these are, or that they imitate, will do (`Backbone.features_of`).
+    """
+    from ..networks.backbones import backbone_of
+
+    assert sam.architecture is not None
+    if m2m.architecture not in (None, sam.architecture, backbone_of(sam.architecture).features_of):
         raise WeightsError(f"{m2m.raw.path} is the Mask-to-Matte of {m2m.architecture}, but {sam.raw.path} is "
                            f"{sam.architecture}; they only work with their own, see `matting-anything weights list`")
 

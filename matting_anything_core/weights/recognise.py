@@ -42,6 +42,8 @@ def recognise(raw: RawFile) -> Parts:
     Raises WeightsError, naming the file, when it is neither, when tensors are missing, unexpected or of another
     shape or kind, when they hold NaN or infinite values, and when the metadata says what cannot be.
     """
+    from ..networks.backbones import backbone_of
+
     check_metadata(raw.path, raw.metadata)
     sam, m2m = _split(raw)
     claimed = raw.metadata.get("architecture")
@@ -52,6 +54,8 @@ def recognise(raw: RawFile) -> Parts:
         if claimed and claimed != found:
             raise WeightsError(f"{raw.path} says it holds {claimed}, but its tensors are those of {found}: "
                                "its header was changed, or the wrong tensors were written")
+        unused = backbone_of(found).unused
+        sam = {name: tensor for name, tensor in sam.items() if not name.startswith(unused)} if unused else sam
         architecture, square = found, _square(raw, found, sam)
         _check(raw, f"SAM ({found})", _sam(raw, found, square), sam)
     if m2m:
@@ -109,8 +113,7 @@ def _architecture(raw: RawFile, sam: Mapping[str, Tensor]) -> str:
         width = patches.shape[0] if patches is not None and patches.ndim == 4 else 0
         blocks = {name.split(".")[2] for name in sam if name.startswith("image_encoder.blocks.")}
         seen = f"an image encoder of width {width} with {len(blocks)} blocks" if width else "an unknown image encoder"
-        raise WeightsError(f"{raw.path} holds {seen}; known are {', '.join(BACKBONES)} (the first generation of SAM: "
-                           "not SAM 2 or others)")
+        raise WeightsError(f"{raw.path} holds {seen}; known are {', '.join(BACKBONES)}")
     return found.name
 
 

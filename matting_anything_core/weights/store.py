@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib.resources
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,9 +33,9 @@ Source = str | os.PathLike[str]
 class Checkpoint:
     """A complete model as it lies on the disk: tensors keep the file's type (float16 …); large files are mapped.
 
-    architecture: vit_b, vit_l, vit_h or lite. square: side in pixels of the picture SAM's encoder takes;
+    architecture: a name in BACKBONES. square: side in pixels of the picture SAM's encoder takes;
     matte_square: of the one Mask-to-Matte takes. sam, m2m: tensors by published name, checked for names, shapes and
-    finite values. metadata: texts from the files, and under `file` (and `m2m_file`) where they were read from.
+    finite values; m2m is empty for a backbone that does without. metadata: texts from the files, and under `file` (and `m2m_file`) where they were read from.
     """
 
     architecture: str
@@ -95,10 +96,24 @@ def find(name: str, folders: Sequence[Source] = ()) -> list[Path]:
                   if file.role == "joint" and file.architecture == name), None)
     if joint is not None and (path := locate(joint, folders)) is not None:
         return [path]
-    missing = ", ".join(file.name for file, path in zip(files, paths, strict=True) if path is None)
+    raise _not_installed(name, [file for file, path in zip(files, paths, strict=True) if path is None])
+
+
+def _not_installed(name: str, missing: Sequence[WeightFile]) -> WeightsError:
+    """What is missing, and what gets it: a command that works, or where such a file comes from."""
+    names = ", ".join(file.name for file in missing)
     what = f"the model {name} is" if name in catalogue.MODELS else f"{name} is"
-    lacks = f" (missing: {missing})" if missing != name else ""
-    raise WeightsError(f"{what} not installed in {home()}{lacks}; get it with: matting-anything weights fetch {name}")
+    lacks = f" (missing: {names})" if names != name else ""
+    told = f"{what} not installed in {home()}{lacks}"
+    unknown = [file for file in missing if file.sha256 is None]
+    if not unknown:
+        return WeightsError(f"{told}; get it with: matting-anything weights fetch {name}")
+    fetched = [file.name for file in missing if file.sha256 is not None]
+    first = f"get {fetched[0]} with: matting-anything weights fetch {fetched[0]}; " if fetched else ""
+    file = unknown[0]
+    return WeightsError(f"{told}; {first}{file.name} has no published checksum, so it is not fetched by its name "
+                        f"alone: put the file into that folder as {file.published_name} (see {file.url}), or take "
+                        f"another model: {', '.join(catalogue.fetchable())}")
 
 
 def open_checkpoint(
@@ -111,27 +126,30 @@ def open_checkpoint(
 ) -> Checkpoint:
     """Open a model: its tensors, recognised and checked; nothing is downloaded.
 
-    name_or_path: lite, vit_b, vit_l, vit_h, the name of a file in the weights folder, or the path of a
+    name_or_path: the name of a model (lite, vit_b …) or of a file in the weights folder, or the path of a
     .safetensors/.pth file. sam, m2m: a name or path whose SAM or Mask-to-Matte is taken instead; with both,
-    name_or_path may be None. folders: further folders to look for names in. mapped: map all files, not large ones only.
+    name_or_path may be None. Backbones that do without a Mask-to-Matte (`Backbone.alone`) need none.
+    folders: further folders to look for names in. mapped: map all files, not large ones only.
     Raises WeightsError: not installed, not a file of weights, damaged, of another network, or parts that do not
     belong together. Raises DeviceError when memory does not suffice for it.
     """
     opened: dict[Path, Parts] = {}
     sam_part = _part("sam", name_or_path if sam is None else sam, folders, opened, mapped)
-    m2m_part = _part("m2m", name_or_path if m2m is None else m2m, folders, opened, mapped)
-    check_pair(sam_part, m2m_part)
     assert sam_part.architecture is not None
     assert sam_part.square is not None
+    m2m_part = _m2m_part(sam_part.architecture, name_or_path, m2m, folders, opened, mapped)
+    if m2m_part is not None:
+        check_pair(sam_part, m2m_part)
+        _warn_of_imitation(sam_part, m2m_part)
     matte_square = _matte_square(sam_part, m2m_part)
     check_room(sam_part.raw.path, sam_part.square, "square")
-    check_room(m2m_part.raw.path, matte_square, "matte_square")
+    check_room((m2m_part or sam_part).raw.path, matte_square, "matte_square")
     return Checkpoint(
         architecture=sam_part.architecture,
         square=sam_part.square,
         matte_square=matte_square,
         sam=sam_part.sam,
-        m2m=m2m_part.m2m,
+        m2m={} if m2m_part is None else m2m_part.m2m,
         metadata=_metadata(sam_part, m2m_part),
     )
 
@@ -152,6 +170,39 @@ def open_sam(name_or_path: Source, *, folders: Sequence[Source] = ()) -> Parts:
     return _part("sam", name_or_path, folders, {})
 
 
+def _m2m_part(architecture: str, model: Source | None, m2m: Source | None, folders: Sequence[Source],
+              opened: dict[Path, Parts], mapped: bool) -> Parts | None:
+    """The Mask-to-Matte that was named, or that of the model; None where there is none and the backbone needs none."""
+    from ..networks.backbones import backbone_of
+
+    source = model if m2m is None else m2m
+    if m2m is None and backbone_of(architecture).alone is not None:
+        if source is None:
+            return None
+        files = catalogue.files_of(source) if isinstance(source, str) else None
+        if files and not any(file.role in ("m2m", "joint") for file in files):
+            return None
+        if not files and not any(parts.m2m for parts in _opened(_paths(source, folders), opened, mapped)):
+            return None
+    return _part("m2m", source, folders, opened, mapped)
+
+
+def _warn_of_imitation(sam: Parts, m2m: Parts) -> None:
+    from ..networks.backbones import backbone_of
+
+    backbone = backbone_of(str(sam.architecture))
+    if backbone.imitates and m2m.raw.path != sam.raw.path:
+        warnings.warn(f"{m2m.raw.path} was trained on the features of {backbone.features_of}, which {backbone.name} only "
+                      "imitates; nobody has tested the two together", stacklevel=4)
+
+
+def _opened(paths: Sequence[Path], opened: dict[Path, Parts], mapped: bool) -> list[Parts]:
+    for path in paths:
+        if path not in opened:
+            opened[path] = recognise(read_file(path, mapped=mapped))
+    return [opened[path] for path in paths]
+
+
 def _part(which: Literal["sam", "m2m"], source: Source | None, folders: Sequence[Source],
           opened: dict[Path, Parts], mapped: bool = False) -> Parts:
     """The file, of those behind `source`, that holds the wanted part; files are opened once."""
@@ -162,10 +213,9 @@ def _part(which: Literal["sam", "m2m"], source: Source | None, folders: Sequence
         files = catalogue.files_of(str(source)) or ()
         paths = [path for file, path in zip(files, paths, strict=True) if file.role == which]
     for path in paths:
-        if path not in opened:
-            opened[path] = recognise(read_file(path, mapped=mapped))
-        if opened[path].sam if which == "sam" else opened[path].m2m:
-            return opened[path]
+        [parts] = _opened([path], opened, mapped)
+        if parts.sam if which == "sam" else parts.m2m:
+            return parts
     if which == "sam":
         raise WeightsError(f"{paths[0]} holds no SAM, only Mask-to-Matte; name its SAM too, e.g. sam='vit_b', "
                            "or join both: matting-anything weights convert SAM M2M -o MODEL.safetensors")
@@ -182,7 +232,8 @@ def _paths(source: object, folders: Sequence[Source]) -> list[Path]:
     if not text:
         raise WeightsError("weights were named by an empty text; expected a model's name or a path")
     named = isinstance(source, str) and not any(mark in text for mark in ("/", "\\", ".", "\0"))
-    if named and (text in catalogue.MODELS or text in catalogue.FILES or not os.path.exists(text)):
+    known = isinstance(source, str) and (text in catalogue.MODELS or text in catalogue.FILES)
+    if known or (named and not os.path.exists(text)):
         return find(text, folders)
     try:
         return [Path(text).expanduser()]
@@ -198,21 +249,21 @@ def _unknown(name: str) -> WeightsError:
                         f"{', '.join(catalogue.MODELS)}, or give the path of a file")
 
 
-def _matte_square(sam: Parts, m2m: Parts) -> int:
+def _matte_square(sam: Parts, m2m: Parts | None) -> int:
     """Mask-to-Matte's side: what its file says, else SAM's own side (section 3 of the paper: both see 1024), or twice
     that for lite, whose encoder sees little."""
     assert sam.square is not None
     usual = 2 * sam.square if sam.architecture == "lite" else sam.square
-    claimed = pixels(m2m.raw.path, m2m.raw.metadata, "matte_square") \
-        or pixels(sam.raw.path, sam.raw.metadata, "matte_square") or usual
+    own = None if m2m is None else pixels(m2m.raw.path, m2m.raw.metadata, "matte_square")
+    claimed = own or pixels(sam.raw.path, sam.raw.metadata, "matte_square") or usual
     if claimed % 16:
-        raise WeightsError(f"{m2m.raw.path} says matte_square = {claimed}; expected a multiple of 16")
+        raise WeightsError(f"{(m2m or sam).raw.path} says matte_square = {claimed}; expected a multiple of 16")
     return claimed
 
 
-def _metadata(sam: Parts, m2m: Parts) -> dict[str, str]:
+def _metadata(sam: Parts, m2m: Parts | None) -> dict[str, str]:
     texts = {**sam.raw.metadata, "file": str(sam.raw.path)}
-    if m2m.raw.path != sam.raw.path:
+    if m2m is not None and m2m.raw.path != sam.raw.path:
         licences = [_licence(part.raw.metadata, part.raw.path) for part in (sam, m2m)]
         texts.update({f"m2m_{key}" if not key.startswith("m2m_") else key: value
                       for key, value in m2m.raw.metadata.items()})
