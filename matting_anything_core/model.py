@@ -312,15 +312,15 @@ class MattingAnything:
         rgb = fit_picture(colours, fit)
         pixels = to_square(rgb, fit.at(self.square), self._sam.mean, self._sam.std, self.device)
         with autocast(self.device, self.dtype):
-            [features] = in_chunks(lambda _a, _b: self._sam.encode(pixels, lambda share: report("encode", share)), 1, 1,
-                                   device=self.device, what="images")
+            [(features, fine)] = in_chunks(lambda _a, _b: self._sam.look(pixels, lambda share: report("encode", share)),
+                                           1, 1, device=self.device, what="images")
         side = self._head.input_size
         if side is None:
             pixels = pixels.new_zeros((1, 3, 0, 0))
         elif side != self.square:
             pixels = to_square(colours, fit.at(side), self._sam.mean, self._sam.std, self.device)
         report("encode", 1.0)
-        return View(window, fit, rgb, features.float(), pixels)
+        return View(window, fit, rgb, features.float(), pixels, tuple(tensor.float() for tensor in fine))
 
     def find_subject(self, embedding: Embedding, *, progress: ProgressCallback | None = None) -> Subject:
         """The one clear subject of an image: its box, and how sure that is (see pipeline/subject.py).
@@ -391,7 +391,7 @@ class MattingAnything:
             masks = torch.stack([mask_logits(prompt.mask, fit) for prompt in prompts if prompt.mask is not None])
             masks = uploaded(masks, self.device)
         with autocast(self.device, self.dtype):
-            logits, iou = self._sam.decode(view.features, boxes, points, labels, masks)
+            logits, iou = self._sam.decode(view.features, boxes, points, labels, masks, fine=view.fine)
         scores = iou.float().amax(1).tolist()
         selected = of_candidates(logits, iou, blend=self.defaults.blend_candidates and not first.points)
         return [MaskLogits(selected[i : i + 1], scores[i]) for i in range(len(prompts))]

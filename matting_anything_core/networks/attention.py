@@ -31,7 +31,6 @@ TOKEN_BLOCK = 1024
 """Tokens that pass through the MLP at once on the CPU."""
 
 
-@torch.no_grad()
 def encode_vit(encoder: ImageEncoderViT, pixels: Tensor, step: Step | None = None) -> Tensor:
     """Features of pictures: B×3×S×S -> B×256×S/16×S/16, equal to `encoder(pixels)` up to rounding.
 
@@ -39,13 +38,23 @@ def encode_vit(encoder: ImageEncoderViT, pixels: Tensor, step: Step | None = Non
     blocks, everywhere else (CUDA, MPS, autocast, half precision) all at once with one fused attention a block. No
     gradients.
     """
+    return encode_vit_early(encoder, pixels, step)[0]
+
+
+@torch.no_grad()
+def encode_vit_early(encoder: ImageEncoderViT, pixels: Tensor, step: Step | None = None) -> tuple[Tensor, Tensor]:
+    """The same, and the tokens after the first block that looks at the whole picture, B×S/16×S/16×C."""
     if uses_blocks(pixels):
-        return torch.cat([_encode_blocks(encoder, picture, step) for picture in torch.split(pixels, 1)])
+        found = [_encode_blocks(encoder, picture, step) for picture in torch.split(pixels, 1)]
+        return torch.cat([features for features, _ in found]), torch.cat([early for _, early in found])
     tokens = _patches(encoder, pixels)
     places: _Places = {}
+    early = None
     for block in _stepping(encoder, step):
         tokens = _fused_block(block, tokens, places)
-    return project(encoder.neck, tokens)
+        if early is None and not block.window_size:
+            early = tokens
+    return project(encoder.neck, tokens), tokens if early is None else early
 
 
 def _stepping(encoder: ImageEncoderViT, step: Step | None) -> Iterator[nn.Module]:
@@ -191,7 +200,7 @@ class _Buffers(NamedTuple):
     hidden: Tensor
 
 
-def _encode_blocks(encoder: ImageEncoderViT, picture: Tensor, step: Step | None) -> Tensor:
+def _encode_blocks(encoder: ImageEncoderViT, picture: Tensor, step: Step | None) -> tuple[Tensor, Tensor]:
     tokens = _patches(encoder, picture)[0]
     height, width, channels = tokens.shape
     count = height * width
@@ -202,10 +211,13 @@ def _encode_blocks(encoder: ImageEncoderViT, picture: Tensor, step: Step | None)
         mixed=tokens.new_empty(count, channels),
         hidden=tokens.new_empty(min(TOKEN_BLOCK, count), hidden),
     )
+    early = None
     for block in _stepping(encoder, step):
         _attend(block, tokens, buffers)
         _mlp(block, tokens.view(count, channels), buffers.hidden)
-    return project(encoder.neck, tokens[None])
+        if early is None and not block.window_size:
+            early = tokens[None].clone()  # the blocks that follow change them in place
+    return project(encoder.neck, tokens[None]), tokens[None] if early is None else early
 
 
 def _attend(block: nn.Module, tokens: Tensor, buffers: _Buffers) -> None:

@@ -11,6 +11,8 @@ from ..options import Guidance, Sides
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from .sam import Sam
+
 Shapes = Mapping[str, tuple[int, ...]]
 """Names and shapes of a file's tensors."""
 Step: TypeAlias = Callable[[float], None]
@@ -91,6 +93,8 @@ class Backbone:
         The backbone whose features it has, so that a Mask-to-Matte of that one may be taken.
     imitates : bool
         It only imitates these features: nobody has seen yet how well that Mask-to-Matte does with them.
+    assemble : callable, optional
+        This entry and the input size -> the whole network, where it is not SAM's prompt encoder and mask decoder.
     unused : tuple of str
         How the names of tensors begin that published files hold and that nothing here needs.
     """
@@ -109,6 +113,7 @@ class Backbone:
     alone: Defaults | None = None
     features_of: str | None = None
     imitates: bool = False
+    assemble: Callable[[Backbone, int], Sam] | None = field(default=None, repr=False)
     unused: tuple[str, ...] = ()
 
 

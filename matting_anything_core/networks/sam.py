@@ -15,9 +15,8 @@ from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncode
 from torch import Tensor, nn
 
 from ..errors import WeightsError
-from .attention import encode_vit
-from .backbone import Step, SteppedEncoder
-from .backbones import backbone_of
+from .attention import encode_vit_early
+from .backbone import Backbone, Step, SteppedEncoder
 from .decoder import decode_masks
 from .prompts import embed_prompts
 
@@ -70,11 +69,20 @@ class Sam(nn.Module):
         A ViT is frozen (section 3.1 of the paper) and runs without gradients, the small encoder with them where they
         are enabled. step: called before each of a ViT's blocks with the share that is done; it may raise to cancel.
         """
+        return self._encoded(pixels, step)[0]
+
+    def look(self, pixels: Tensor, step: Step | None = None) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The same, and what the mask decoder needs of the pictures besides: nothing, for SAM itself."""
+        return self.encode(pixels, step), ()
+
+    def _encoded(self, pixels: Tensor, step: Step | None) -> tuple[Tensor, Tensor]:
+        """Features, and those of an early layer, B×S/16×S/16×C, where the encoder gives them."""
         if isinstance(self.image_encoder, ImageEncoderViT):
-            return encode_vit(self.image_encoder, pixels, step)
+            return encode_vit_early(self.image_encoder, pixels, step)
         if isinstance(self.image_encoder, SteppedEncoder):
-            return self.image_encoder.encode(pixels, step)[0]
-        return cast(Tensor, self.image_encoder(pixels))
+            return self.image_encoder.encode(pixels, step)
+        features = cast(Tensor, self.image_encoder(pixels))
+        return features, features
 
     def decode(
         self,
@@ -84,12 +92,14 @@ class Sam(nn.Module):
         labels: Tensor | None = None,
         masks: Tensor | None = None,
         owner: Tensor | None = None,
+        fine: tuple[Tensor, ...] = (),
     ) -> tuple[Tensor, Tensor]:
-        """Three candidate masks for each of N prompts.
+        """Three candidate masks for each of N prompts (of HQ-SAM and such one).
 
         features: B×256×h×w. boxes: N×4 (x0, y0, x1, y1); points: N×P×2 with labels N×P (1 on the object, 0 not,
         -1 padding); coordinates in pixels of the square. masks: N×1×4h×4w logits (above 0 = object). What is given
-        must have the same N. owner: N integers, the picture of each prompt; left out, all are of the first.
+        must have the same N. owner: N integers, the picture of each prompt; left out, all are of the first. fine: what
+        `look` gave beside the features.
 
         Returns logits N×3×4h×4w and the predicted IoU of each candidate, N×3. Padding is a token like any other
         (as in SAM): prompts with unequal numbers of points give the numbers of their own only when decoded apart.
@@ -97,6 +107,10 @@ class Sam(nn.Module):
         sparse, dense, places = embed_prompts(self.prompt_encoder, boxes, points, labels, masks)
         if owner is None:
             owner = torch.zeros(len(dense), dtype=torch.long, device=features.device)
+        return self._decoded(features, places, sparse, dense, owner, fine)
+
+    def _decoded(self, features: Tensor, places: Tensor, sparse: Tensor, dense: Tensor, owner: Tensor,
+                 fine: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         return decode_masks(self.mask_decoder, features, places, sparse, dense, owner)
 
 
@@ -117,13 +131,20 @@ def build_sam(architecture: str, square: int | None = None) -> Sam:
     WeightsError
         For an unknown architecture, or an input size that the encoder cannot have.
     """
+    from .backbones import backbone_of
+
     backbone = backbone_of(architecture)
     side = backbone.input_size if square is None else square
     if side < backbone.multiple or side % backbone.multiple:
         raise WeightsError(f"an input size of {side} pixels does not fit {architecture}; "
                            f"expected a multiple of {backbone.multiple}")
-    return Sam(backbone.build(side), square=side, mean=backbone.mean, std=backbone.std,
-               decoder_width=backbone.decoder_width).eval()
+    return (backbone.assemble or assemble_sam)(backbone, side).eval()
+
+
+def assemble_sam(backbone: Backbone, square: int) -> Sam:
+    """The backbone's encoder under SAM's own prompt encoder and mask decoder."""
+    return Sam(backbone.build(square), square=square, mean=backbone.mean, std=backbone.std,
+               decoder_width=backbone.decoder_width)
 
 
 def _some(names: list[str]) -> str:

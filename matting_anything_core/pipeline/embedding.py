@@ -45,6 +45,8 @@ class View:
         1×256×h×w float32, the encoder's output for the padded input, on the model's device.
     pixels : Tensor
         1×3×S×S float32, the part normalised and padded as the alpha head takes it; 1×3×0×0 when the head takes none.
+    fine : tuple of Tensor
+        What the mask decoder needs besides, 1×any×any×any float32 each; nothing for SAM itself.
     """
 
     window: Window
@@ -52,15 +54,17 @@ class View:
     rgb: np.ndarray[Any, np.dtype[np.uint8]] = field(repr=False)
     features: torch.Tensor = field(repr=False)
     pixels: torch.Tensor = field(repr=False)
+    fine: tuple[torch.Tensor, ...] = field(default=(), repr=False)
 
     def to(self, device: str | torch.device) -> View:
         """The same with its tensors on another device."""
-        return replace(self, features=self.features.to(device), pixels=self.pixels.to(device))
+        return replace(self, features=self.features.to(device), pixels=self.pixels.to(device),
+                       fine=tuple(tensor.to(device) for tensor in self.fine))
 
     @property
     def nbytes(self) -> int:
         """Bytes that it occupies."""
-        tensors = (self.features, self.pixels)
+        tensors = (self.features, self.pixels, *self.fine)
         return int(self.rgb.nbytes + sum(tensor.nelement() * tensor.element_size() for tensor in tensors))
 
 

@@ -222,8 +222,8 @@ def build_head(name: str, m2m: MaskToMatte | None, input_size: int) -> AlphaHead
 
 def _mask_to_matte(m2m: MaskToMatte | None, input_size: int) -> AlphaHead:
     if m2m is None:
-        raise WeightsError("the alpha head mask_to_matte was asked for without a Mask-to-Matte; name its file too (m2m), "
-                           "or take the head guided, which needs none")
+        raise WeightsError("the alpha head mask_to_matte was asked for without a Mask-to-Matte; name its file too "
+                           "(m2m), or take the head guided, which needs none")
     return MaskToMatteHead(fold(m2m), input_size)
 
 

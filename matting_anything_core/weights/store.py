@@ -35,7 +35,8 @@ class Checkpoint:
 
     architecture: a name in BACKBONES. square: side in pixels of the picture SAM's encoder takes;
     matte_square: of the one Mask-to-Matte takes. sam, m2m: tensors by published name, checked for names, shapes and
-    finite values; m2m is empty for a backbone that does without. metadata: texts from the files, and under `file` (and `m2m_file`) where they were read from.
+    finite values; m2m is empty for a backbone that does without. metadata: texts from the files, and under `file` (and
+    `m2m_file`) where they were read from.
     """
 
     architecture: str
@@ -192,8 +193,8 @@ def _warn_of_imitation(sam: Parts, m2m: Parts) -> None:
 
     backbone = backbone_of(str(sam.architecture))
     if backbone.imitates and m2m.raw.path != sam.raw.path:
-        warnings.warn(f"{m2m.raw.path} was trained on the features of {backbone.features_of}, which {backbone.name} only "
-                      "imitates; nobody has tested the two together", stacklevel=4)
+        warnings.warn(f"{m2m.raw.path} was trained on the features of {backbone.features_of}, which {backbone.name} "
+                      "only imitates; nobody has tested the two together", stacklevel=4)
 
 
 def _opened(paths: Sequence[Path], opened: dict[Path, Parts], mapped: bool) -> list[Parts]:
