@@ -1,13 +1,13 @@
 """Between the picture's pixels and the network's square: fit, coordinates along, and bilinear windows back.
 
-A picture is scaled so that its longer side is the square's side, then zero-padded right and below (SAM's way). All of
-it is pure and depends on sizes only.
+A picture is scaled so that its longer side is the square's side, then zero-padded right and below (SAM's way), or
+stretched over the square (SAM 2's). All of it is pure and depends on sizes only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import PromptError
@@ -71,21 +71,27 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True)
 class Fit:
-    """How a picture of height × width pixels lies in a square of `square` pixels."""
+    """How a picture of height × width pixels lies in a square of `square` pixels.
+
+    stretched: it fills the square, whatever its shape.
+    """
 
     height: int
     width: int
     square: int
+    stretched: bool = False
 
     @property
     def scaled(self) -> tuple[int, int]:
         """Height and width of the picture inside the square; never below one pixel."""
+        if self.stretched:
+            return self.square, self.square
         scale = self.square / max(self.height, self.width)
         return max(int(self.height * scale + 0.5), 1), max(int(self.width * scale + 0.5), 1)
 
     def at(self, square: int) -> Fit:
         """The same picture in another square."""
-        return Fit(self.height, self.width, square)
+        return replace(self, square=square)
 
     def point(self, x: float, y: float) -> tuple[float, float]:
         """A point of the picture, in the square's pixels."""

@@ -305,9 +305,13 @@ class MattingAnything:
         part = embedding.whole if window is None else window
         return embedding.views.get(part, lambda: self._encoded(embedding, part, progress or _silent))
 
+    def _fit(self, window: Window) -> Fit:
+        """How a part of an image lies in the encoder's input."""
+        return Fit(window.height, window.width, self.square, self._sam.stretched)
+
     def _encoded(self, embedding: Embedding, window: Window, report: ProgressCallback) -> View:
         report("encode", 0.0)
-        fit = Fit(window.height, window.width, self.square)
+        fit = self._fit(window)
         colours = embedding.visible[window.slices()]
         rgb = fit_picture(colours, fit)
         pixels = to_square(rgb, fit.at(self.square), self._sam.mean, self._sam.std, self.device)
@@ -515,7 +519,7 @@ class MattingAnything:
         prompt, image = ready.prompt, embedding.image
         part = self.window_for(prompt, image, detail=how.detail) if window is None else window
         seeds = Seeds(None) if how.reference else seeds_of(prompt, image.height, image.width)
-        marks = shrunk(seeds, part, Fit(part.height, part.width, self.square).scaled)
+        marks = shrunk(seeds, part, self._fit(part).scaled)
         told = decoder_prompt(prompt, part, with_mask=how.reference)
         begins = told
         if self.defaults.points_correct and not how.reference and told.box is not None and prompt.former is None:

@@ -97,6 +97,8 @@ class Backbone:
         This entry and the input size -> the whole network, where it is not SAM's prompt encoder and mask decoder.
     unused : tuple of str
         How the names of tensors begin that published files hold and that nothing here needs.
+    renamed : callable, optional
+        A tensor's name in published files -> its name in the network, where they differ.
     """
 
     name: str
@@ -115,6 +117,7 @@ class Backbone:
     imitates: bool = False
     assemble: Callable[[Backbone, int], Sam] | None = field(default=None, repr=False)
     unused: tuple[str, ...] = ()
+    renamed: Callable[[str], str] | None = field(default=None, repr=False)
 
 
 def has_hq(shapes: Shapes) -> bool:

@@ -10,11 +10,13 @@ from ..errors import WeightsError
 from .backbone import Backbone, Shapes
 from .hq import HQ_LIGHT, HQ_TINY_TEST, HQ_VIT_B, HQ_VIT_H, HQ_VIT_L
 from .lite import LITE
+from .sam2 import SAM2_TINY_TEST, SAM21_B, SAM21_L, SAM21_S, SAM21_T
 from .tiny_vit import MOBILE_SAM
 from .vit import VIT_B, VIT_H, VIT_L, VIT_TINY_TEST
 
 BACKBONES: dict[str, Backbone] = {one.name: one for one in (
-    LITE, VIT_B, VIT_L, VIT_H, MOBILE_SAM, HQ_LIGHT, HQ_VIT_B, HQ_VIT_L, HQ_VIT_H, VIT_TINY_TEST, HQ_TINY_TEST,
+    LITE, VIT_B, VIT_L, VIT_H, MOBILE_SAM, HQ_LIGHT, HQ_VIT_B, HQ_VIT_L, HQ_VIT_H,
+    SAM21_T, SAM21_S, SAM21_B, SAM21_L, VIT_TINY_TEST, HQ_TINY_TEST, SAM2_TINY_TEST,
 )}
 """By name, in the order in which they are listed."""
 

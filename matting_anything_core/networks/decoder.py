@@ -47,13 +47,13 @@ def decode_tokens(
     count = len(owner)
     tokens = torch.cat([output.unsqueeze(0).expand(count, -1, -1), sparse], dim=1)
     source = features[owner] + dense
-    states, source = _transform(mask_decoder, source, positional, tokens)
+    states, source = transform(mask_decoder, source, positional, tokens)
     height, width = features.shape[-2:]
     grid = source.transpose(1, 2).reshape(count, -1, height, width)
     return states, mask_decoder.output_upscaling(grid)
 
 
-def _transform(mask_decoder: MaskDecoder, source: Tensor, positional: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+def transform(mask_decoder: MaskDecoder, source: Tensor, positional: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
     """The two-way transformer; N×C×h×w and N×T×C -> tokens N×T×C and picture N×hw×C.
 
     The positional encoding stays one row that broadcasts: segment_anything repeats it for every prompt.

@@ -30,7 +30,10 @@ class Sam(nn.Module):
     """Image encoder, prompt encoder and mask decoder. Built by `build_sam`, filled by `load_state`.
 
     square: side in pixels of the picture the encoder takes; mean, std: its normalisation, on the 0..255 scale.
+    stretched: the picture fills the square, whatever its shape, instead of keeping its own.
     """
+
+    stretched = False
 
     def __init__(
         self,
@@ -105,9 +108,14 @@ class Sam(nn.Module):
         (as in SAM): prompts with unequal numbers of points give the numbers of their own only when decoded apart.
         """
         sparse, dense, places = embed_prompts(self.prompt_encoder, boxes, points, labels, masks)
+        sparse = self._sparse(sparse, boxes)
         if owner is None:
             owner = torch.zeros(len(dense), dtype=torch.long, device=features.device)
         return self._decoded(features, places, sparse, dense, owner, fine)
+
+    def _sparse(self, sparse: Tensor, boxes: Tensor | None) -> Tensor:
+        """The prompts' tokens N×T×256, as the decoder wants them."""
+        return sparse
 
     def _decoded(self, features: Tensor, places: Tensor, sparse: Tensor, dense: Tensor, owner: Tensor,
                  fine: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:

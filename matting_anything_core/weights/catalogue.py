@@ -68,11 +68,26 @@ class Model:
 
 
 _SAM = "https://dl.fbaipublicfiles.com/segment_anything/"
+_SAM2 = "https://dl.fbaipublicfiles.com/segment_anything_2/092824/"
 _HUB = "https://huggingface.co/"
+_FROM_MASK = "alpha from the mask and the image's edges"
 _TOOLKIT_NOTE = "copy of the authors' file (theirs is on Google Drive); checksum not published, optimiser state dropped"
 _DINO_REVISION = "a2bb814dd30d776dcf7e30523b00659f4f141c71"
 _MOBILE_REVISION = "f706ad9c4eb7f219c00d9050e46328518ffb65d2"
 _BERT_REVISION = "86b5e0934494bd15c9632b12f734a8a67f723594"
+
+
+def _hq(architecture: str, file: str, size: int | None, sha256: str | None) -> WeightFile:
+    return WeightFile(name=f"sam_{architecture}", role="sam", architecture=architecture,
+                      url=_HUB + f"lkeab/hq-sam/resolve/main/{file}", size=size, sha256=sha256, licence="Apache-2.0",
+                      revision="main", note="HQ-SAM, with the SAM below it")
+
+
+def _sam2(architecture: str, size_name: str, size: int, sha256: str) -> WeightFile:
+    return WeightFile(name=architecture, role="sam", architecture=architecture,
+                      url=_SAM2 + f"sam2.1_hiera_{size_name}.pt", size=size, sha256=sha256, licence="Apache-2.0",
+                      revision="092824", note="Segment Anything 2.1; of it what single images need")
+
 
 _FILES = (
     WeightFile(
@@ -112,14 +127,25 @@ _FILES = (
         sha256="b7d0781aa6edeab7b0d8195edf5b894402f9fa5b7220759825ff750c75450f08", licence="MIT",
         revision="c22773e", note="the authors' joint file: SAM ViT-B (Apache-2.0) and Mask-to-Matte; about 408 MB",
     ),
-    # sha256 and bytes agree in Intel's geti-instant-learn ("sha_sum") and in LibreYOLO's mirror
-    # ("upstream_checkpoint_sha256"), and in others that recorded what they got; the revision is the one that they name.
+    # The checksums that follow are in public repositories by several hands, which agree; two for each are named. Those
+    # of MobileSAM: Intel's geti-instant-learn ("sha_sum"), LibreYOLO's mirror ("upstream_checkpoint_sha256", and bytes).
     WeightFile(
         name="mobile_sam", role="sam", architecture="mobile_sam",
         url=f"https://github.com/ChaoningZhang/MobileSAM/raw/{_MOBILE_REVISION}/weights/mobile_sam.pt", size=40728226,
         sha256="6dbb90523a35330fedd7f1d3dfc66f995213d81b29a5ca8108dbcdd4e37d6c2f", licence="Apache-2.0",
         revision=_MOBILE_REVISION, note="MobileSAM: TinyViT under SAM's prompt encoder and mask decoder",
     ),
+    # geti-instant-learn, and a sports project that freezes its "light HQ-SAM checkpoint"; its bytes stand nowhere.
+    _hq("hq_light", "sam_hq_vit_tiny.pth", None, "0f32c075ccdd870ae54db2f7630e7a0878ede5a2b06d05d6fe02c65a82fb7196"),
+    _hq("hq_vit_b", "sam_hq_vit_b.pth", None, None),
+    _hq("hq_vit_l", "sam_hq_vit_l.pth", None, None),
+    # finegrain-ai/refiners ("expected_sha256"), geti-instant-learn.
+    _hq("hq_vit_h", "sam_hq_vit_h.pth", 2570940653, "a7ac14a085326d9fa6199c8c698c4f0e7280afdbb974d2c4660ec60877b45e35"),
+    # micro-sam (its table for "sam2.1"), geti-instant-learn; bytes from a manifest of each file's own.
+    _sam2("sam2.1_t", "tiny", 156008466, "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69"),
+    _sam2("sam2.1_s", "small", 184416285, "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38"),
+    _sam2("sam2.1_b+", "base_plus", 323606802, "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5"),
+    _sam2("sam2.1_l", "large", 898083611, "2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318"),
     WeightFile(
         name="grounding-dino-tiny", role="grounding", architecture="grounding-dino-tiny",
         url=_HUB + f"IDEA-Research/grounding-dino-tiny/resolve/{_DINO_REVISION}/model.safetensors", size=689359096,
@@ -141,7 +167,15 @@ MODELS: Mapping[str, Model] = MappingProxyType({
         Model("vit_b", ("sam_vit_b", "m2m_vit_b"), "the paper's main model"),
         Model("vit_l", ("sam_vit_l", "m2m_vit_l"), "larger SAM; its Mask-to-Matte has no published checksum"),
         Model("vit_h", ("sam_vit_h", "m2m_vit_h"), "largest SAM; its Mask-to-Matte has no published checksum"),
-        Model("mobile_sam", ("mobile_sam",), "MobileSAM: quick on the CPU; alpha from the mask and the image's edges"),
+        Model("mobile_sam", ("mobile_sam",), "MobileSAM: small and quick on the CPU; " + _FROM_MASK),
+        Model("hq_light", ("sam_hq_light",), "HQ-SAM over MobileSAM's encoder: thin structures; " + _FROM_MASK),
+        Model("hq_vit_b", ("sam_hq_vit_b", "m2m_vit_b"), "HQ-SAM, ViT-B: thin structures; no published checksum"),
+        Model("hq_vit_l", ("sam_hq_vit_l", "m2m_vit_l"), "HQ-SAM, ViT-L; no published checksum"),
+        Model("hq_vit_h", ("sam_hq_vit_h",), "HQ-SAM, ViT-H; " + _FROM_MASK),
+        Model("sam2.1_t", ("sam2.1_t",), "SAM 2.1 tiny; " + _FROM_MASK),
+        Model("sam2.1_s", ("sam2.1_s",), "SAM 2.1 small; " + _FROM_MASK),
+        Model("sam2.1_b+", ("sam2.1_b+",), "SAM 2.1 base+; " + _FROM_MASK),
+        Model("sam2.1_l", ("sam2.1_l",), "SAM 2.1 large; " + _FROM_MASK),
     )
 })
 """Every model by the name `load_model` takes."""

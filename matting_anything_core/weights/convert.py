@@ -100,7 +100,11 @@ def check_pair(sam: Parts, m2m: Parts) -> None:
     from ..networks.backbones import backbone_of
 
     assert sam.architecture is not None
-    if m2m.architecture not in (None, sam.architecture, backbone_of(sam.architecture).features_of):
+    backbone = backbone_of(sam.architecture)
+    if m2m.architecture is None and backbone.alone is not None and backbone.features_of is None:
+        raise WeightsError(f"{m2m.raw.path} does not say whose features it was trained on, and no published "
+                           f"Mask-to-Matte was on those of {backbone.name}; leave it away, {backbone.name} needs none")
+    if m2m.architecture not in (None, sam.architecture, backbone.features_of):
         raise WeightsError(f"{m2m.raw.path} is the Mask-to-Matte of {m2m.architecture}, but {sam.raw.path} is "
                            f"{sam.architecture}; they only work with their own, see `matting-anything weights list`")
 

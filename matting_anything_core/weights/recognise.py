@@ -54,8 +54,9 @@ def recognise(raw: RawFile) -> Parts:
         if claimed and claimed != found:
             raise WeightsError(f"{raw.path} says it holds {claimed}, but its tensors are those of {found}: "
                                "its header was changed, or the wrong tensors were written")
-        unused = backbone_of(found).unused
-        sam = {name: tensor for name, tensor in sam.items() if not name.startswith(unused)} if unused else sam
+        backbone = backbone_of(found)
+        own = backbone.renamed or str
+        sam = {own(name): tensor for name, tensor in sam.items() if not name.startswith(backbone.unused)}
         architecture, square = found, _square(raw, found, sam)
         _check(raw, f"SAM ({found})", _sam(raw, found, square), sam)
     if m2m:
