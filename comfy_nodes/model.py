@@ -31,7 +31,8 @@ from .schema import MattingModelType, schema, setting
 from .weights import missing, remedy
 
 FOLDER = "matting_anything"
-FOLDERS = (FOLDER, "sams", "grounding-dino")
+SAMS = ("sams", "sam2")
+FOLDERS = (FOLDER, *SAMS, "grounding-dino")
 """Keys of ComfyUI's model folders in which weights are looked for: this pack's own, and those of other packs."""
 NAMES = tuple(catalogue.MODELS)
 AUTO = "auto"
@@ -44,7 +45,7 @@ DETECTOR_BYTES = 3 << 30
 
 
 def register_folders() -> None:
-    """Make models/matting_anything, models/sams and models/grounding-dino known to ComfyUI, beside those of
+    """Make models/matting_anything, and the folders of other packs, known to ComfyUI, beside those of
     extra_model_paths.yaml."""
     for key in FOLDERS:
         folder_paths.add_model_folder_path(key, os.path.join(folder_paths.models_dir, key), is_default=key == FOLDER)
@@ -61,9 +62,17 @@ def weight_files(key: str) -> list[str]:
     return sorted(name for name in names if name.endswith((".safetensors", ".pth", ".pt")))
 
 
-def weight_path(key: str, name: str | None) -> str | None:
-    """The path of a chosen file; None for "auto"."""
-    return None if name in (None, "", AUTO) else folder_paths.get_full_path_or_raise(key, name)
+def sam_files() -> list[str]:
+    """The files in the folders that other packs keep their Segment Anything in; which one it is their tensors tell."""
+    return list(dict.fromkeys(name for key in SAMS for name in weight_files(key)))
+
+
+def weight_path(name: str | None, *keys: str) -> str | None:
+    """The path of a chosen file, in the first folder that has it; None for "auto"."""
+    if name in (None, "", AUTO):
+        return None
+    found = (folder_paths.get_full_path(key, name) for key in keys[:-1])
+    return next((path for path in found if path), None) or folder_paths.get_full_path_or_raise(keys[-1], name)
 
 
 class _Weights(torch.nn.ModuleList):
@@ -188,6 +197,7 @@ class LoadMattingModel(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         own = [name for name in weight_files(FOLDER) if name.endswith(".safetensors")]
         absent = [name for name in missing(NAMES) if not _found(name)]
+        names = sorted(NAMES, key=absent.__contains__)  # what is there comes first
         return schema(
             node_id="MattingAnythingLoadModel",
             display_name="Load Matting Model",
@@ -196,13 +206,13 @@ class LoadMattingModel(io.ComfyNode):
             search_aliases=["matting anything", "segment anything", "sam loader", "background removal", "rembg",
                             "remove background"],
             inputs=[
-                io.Combo.Input("model", options=[*NAMES, *own], default=NAMES[0], tooltip=(
+                io.Combo.Input("model", options=[*names, *own], default=NAMES[0], tooltip=(
                     f"{NAMES[0]} is bundled; others need their files (models/sams and models/matting_anything), or Get "
                     "Weights"),
                     extra_dict={"matting_anything_missing": absent}),
                 setting(io.Combo, "device", options=[AUTO, "cpu"], default=AUTO, optional=True,
                         tooltip="auto: where ComfyUI computes"),
-                setting(io.Combo, "sam", options=[AUTO, *weight_files("sams")], default=AUTO, optional=True,
+                setting(io.Combo, "sam", options=[AUTO, *sam_files()], default=AUTO, optional=True,
                         tooltip="A Segment Anything file in the place of the model's own"),
                 setting(io.Combo, "mask_to_matte", options=[AUTO, *weight_files(FOLDER)], default=AUTO, optional=True,
                         tooltip="A Mask-to-Matte file in the place of the model's own"),
@@ -216,8 +226,8 @@ class LoadMattingModel(io.ComfyNode):
     ) -> io.NodeOutput:
         source = model if model in NAMES else folder_paths.get_full_path_or_raise(FOLDER, model)
         try:
-            network = load_model(source, device="cpu", sam=weight_path("sams", sam),
-                                 m2m=weight_path(FOLDER, mask_to_matte), folders=weight_folders())
+            network = load_model(source, device="cpu", sam=weight_path(sam, *SAMS),
+                                 m2m=weight_path(mask_to_matte, FOLDER), folders=weight_folders())
         except WeightsError as error:
             raise WeightsError(remedy(model, error) if missing([model]) and not _found(model) else str(error)) from None
         chosen = torch.device("cpu") if device == "cpu" else mm.get_torch_device()
@@ -229,7 +239,7 @@ class LoadMattingModel(io.ComfyNode):
     ) -> list[tuple[str, int, int]]:
         """Load again when one of the files was exchanged."""
         return [(str(path), status.st_mtime_ns, status.st_size)
-                for path, status in _statuses(model, weight_path("sams", sam), weight_path(FOLDER, mask_to_matte))]
+                for path, status in _statuses(model, weight_path(sam, *SAMS), weight_path(mask_to_matte, FOLDER))]
 
 
 def _found(name: str) -> bool:
@@ -244,7 +254,7 @@ def _statuses(model: str, *chosen: str | None) -> Iterator[tuple[Path, os.stat_r
     """The files that a model is read from, as they are now; without those that are missing."""
     paths = [Path(path) for path in chosen if path is not None]
     with contextlib.suppress(WeightsError, OSError):
-        paths += store.find(model, weight_folders()) if model in NAMES else [Path(weight_path(FOLDER, model) or "")]
+        paths += store.find(model, weight_folders()) if model in NAMES else [Path(weight_path(model, FOLDER) or "")]
     for path in paths:
         with contextlib.suppress(OSError):
             yield path, path.stat()

@@ -113,7 +113,10 @@ def report(name: str, sha256: str = "") -> str:
 
 
 def remedy(name: str, error: Exception) -> str:
-    """An error about weights that are not there, the remedy first."""
+    """An error about weights that are not there, the remedy first where there is one (not for files without a published
+    checksum: of these the error says what to do)."""
+    if not all(file.sha256 for file in catalogue.files_of(name) or ()):
+        return str(error)
     return f"run the node Get Weights with {name}, or the command matting-anything weights fetch {name}: {error}"
 
 

@@ -128,7 +128,7 @@ _FILES = (
         revision="c22773e", note="the authors' joint file: SAM ViT-B (Apache-2.0) and Mask-to-Matte; about 408 MB",
     ),
     # The checksums that follow are in public repositories by several hands, which agree; two for each are named. Those
-    # of MobileSAM: Intel's geti-instant-learn ("sha_sum"), LibreYOLO's mirror ("upstream_checkpoint_sha256", and bytes).
+    # of MobileSAM: Intel's geti-instant-learn ("sha_sum"), LibreYOLO's mirror ("upstream_checkpoint_sha256", bytes).
     WeightFile(
         name="mobile_sam", role="sam", architecture="mobile_sam",
         url=f"https://github.com/ChaoningZhang/MobileSAM/raw/{_MOBILE_REVISION}/weights/mobile_sam.pt", size=40728226,

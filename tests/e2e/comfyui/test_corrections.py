@@ -129,7 +129,9 @@ def test_weights_that_are_not_there_are_told_with_the_remedy_first(server: Serve
     assert error is not None
     assert error["exception_message"].startswith("run the node Get Weights with vit_b")
     info = server.get("/object_info")["MattingAnythingLoadModel"]["input"]["required"]["model"][1]
-    assert info["matting_anything_missing"] == ["vit_b", "vit_l", "vit_h"]
+    assert info["matting_anything_missing"][:3] == ["vit_b", "vit_l", "vit_h"]
+    assert info["options"][0] == "lite"
+    assert set(info["matting_anything_missing"]) == set(info["options"]) - {"lite"}
     get = {"1": {"class_type": "MattingAnythingGetWeights", "inputs": {"weights": "vit_l"}}}
     error = event(server.run(get), "execution_error")
     assert error is not None

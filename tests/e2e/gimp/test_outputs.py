@@ -191,7 +191,7 @@ def test_several_layers_get_a_mask_each(run: Run, expected: Callable[..., Matte]
 
 @pytest.mark.parametrize(("name", "remedy"), [
     ("beside", "select another layer"), ("channel_selected", "Select a layer"),
-    ("no_model", "matting-anything weights fetch vit_h"), ("no_words", "matting-anything weights fetch grounding"),
+    ("no_model", "matting-anything weights fetch sam_vit_h"), ("no_words", "matting-anything weights fetch grounding"),
     ("no_path", "Paths tool"), ("nothing", "Select one"), ("thin", "take the selection as a box"),
     ("locked", "Unlock"), ("locked_below", "Unlock"), ("locked_above", "Unlock"), ("locked_above_layer", "Unlock"),
     ("floating", "Anchor"),
