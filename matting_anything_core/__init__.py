@@ -11,7 +11,7 @@ features, picture and mask into alpha at an eighth, a quarter and the whole of t
 ones where they matter ("Matting Anything", arXiv 2306.05399). For many prompts on one picture, or many pictures, keep
 the model and the embedding:
 
-    model = load_model("vit_b", device="cuda")            # lite (bundled) | vit_b | vit_l | vit_h | a file
+    model = load_model("vit_b", device="cuda")            # lite (bundled) | vit_b | mobile_sam | … | a file
     embedding = model.embed(image)                        # once a picture
     mattes = model.matte(embedding, [Prompt(box=…), Prompt(points=[(x, y), …], labels=[1, 0])])
 

@@ -40,8 +40,9 @@ def load_model(
     """Load a model; it can be kept for any number of pictures, and shared between threads and, on the CPU, with
     processes that are forked later.
 
-    model: lite (comes with the package), vit_b, vit_l, vit_h (fetched by `matting-anything weights fetch NAME`), or the
-    path of a .safetensors file. sam, m2m: files to take the two networks of vit_* from instead of the cache folder.
+    model: lite (comes with the package), vit_b, mobile_sam, hq_light, sam2.1_s … (docs/models.md; fetched by
+    `matting-anything weights fetch NAME`), or the path of a .safetensors, .pth or .pt file. sam, m2m: files to take its
+    two networks from instead of the cache folder.
     folders: where else to look for weights by name (a host's model folders), as fetched or as published.
     device: auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:1, mps. dtype: auto, float32, float16, bfloat16; auto is
     half precision (autocast) on CUDA and float32 elsewhere.

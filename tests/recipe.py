@@ -88,3 +88,26 @@ def m2m_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
                 u /= u.norm()
             result[name], result[name[:-1] + "v"] = u.float(), v.float()
     return {name: result[name] for name in state}
+
+
+def segmenter_weights(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors for every name and shape of a network that is SAM in part (MobileSAM, HQ-SAM, SAM 2)."""
+    result = {}
+    for name, value in state.items():
+        shape = tuple(value.shape)
+        noise = _noise("segmenter." + name, shape)
+        if not value.is_floating_point():
+            result[name] = torch.full_like(value, 100, device="cpu")
+            continue
+        if name.endswith("running_var"):
+            offset, factor, noise = 0.6, 0.1, np.abs(noise)
+        elif name.endswith("attention_biases"):
+            offset, factor = 0, 1
+        elif "pos_embed" in name:
+            offset, factor = 0, 0.3
+        elif len(shape) == 1 and name.endswith(".weight"):
+            offset, factor = 1, 0.1
+        else:
+            offset, factor = _sam_scale(name, shape)
+        result[name] = torch.from_numpy(np.float32(offset) + noise * np.float32(factor))
+    return result

@@ -120,8 +120,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that say which network works, where and how."""
     group = parser.add_argument_group("how")
     group.add_argument("--model", default="lite", metavar="NAME",
-                       help="lite (bundled, the default), vit_b, vit_l, vit_h (see `matting-anything weights list`), "
-                            "or a .safetensors file")
+                       help="lite (bundled, the default), vit_b, mobile_sam, sam2.1_s … (see `matting-anything weights "
+                            "list`), or a file of weights")
     group.add_argument("--device", default="auto", metavar="DEVICE", help="auto (default), cpu, cuda, cuda:1, mps")
     group.add_argument("--guidance", choices=("auto", "mask", "alpha"), default="auto",
                        help="what the matte grows from: mask (scenes with several things), alpha (one clear subject); "

@@ -44,7 +44,7 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     parser.add_argument("--allow-host", action="append", default=[], metavar="NAME",
                         help="with --host: a name under which others reach this machine; may be repeated")
     parser.add_argument("--model", default="lite", metavar="NAME",
-                        help="lite (bundled, the default), vit_b, vit_l, vit_h, or a .safetensors file")
+                        help="lite (bundled, the default), vit_b, mobile_sam, sam2.1_s …, or a file of weights")
     parser.add_argument("--device", default="auto", metavar="DEVICE", help="auto (default), cpu, cuda, cuda:1, mps")
     parser.add_argument("--open", action="store_true",
                         help="open the page in the browser; that of the service that runs already, if one does")

@@ -18,6 +18,7 @@ examples:
   matting-anything weights fetch vit_l --sha256 HEX  a file without a published checksum: give the one you know
   matting-anything weights verify                    read everything that is installed and check it
   matting-anything weights convert sam_vit_l_0b3195.pth mam_vitl.pth -o vit_l.safetensors
+  matting-anything weights fetch mobile_sam          MobileSAM: small, and quick on the CPU
   matting-anything weights path vit_b                where the files are
 
 Nothing is downloaded by any other command. Files go to the folder that `weights path` prints; set
