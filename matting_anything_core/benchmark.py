@@ -222,8 +222,9 @@ def _plain(job: Job, image: Image) -> Measured:
     from torch.nn import functional as F
 
     from .geometry import Fit, to_square
+    from .networks.backbone import SteppedEncoder
     from .networks.m2m import MaskToMatte
-    from .networks.sam import build_sam
+    from .networks.sam import Sam, build_sam
     from .pipeline.merging import merge
     from .weights import open_checkpoint
 
@@ -232,6 +233,10 @@ def _plain(job: Job, image: Image) -> Measured:
     with clock.stage("load"):
         checkpoint = open_checkpoint(job.weights)
         sam, m2m = build_sam(checkpoint.architecture, checkpoint.square), MaskToMatte().eval()
+        if type(sam) is not Sam or isinstance(sam.image_encoder, SteppedEncoder) or not checkpoint.m2m:
+            raise MattingError(f"this compares with segment_anything and Mask-to-Matte, and {checkpoint.architecture} "
+                               "is something else; benchmarks/segmenters.py in the repository compares it with its "
+                               "own published code")
         sam.load_state_dict(checkpoint.sam)
         m2m.load_state_dict(checkpoint.m2m)
     fit, fine = Fit(*size, sam.square), Fit(*size, checkpoint.matte_square)

@@ -97,10 +97,10 @@ def find(name: str, folders: Sequence[Source] = ()) -> list[Path]:
                   if file.role == "joint" and file.architecture == name), None)
     if joint is not None and (path := locate(joint, folders)) is not None:
         return [path]
-    raise _not_installed(name, [file for file, path in zip(files, paths, strict=True) if path is None])
+    raise _not_installed(name, files, [file for file, path in zip(files, paths, strict=True) if path is None])
 
 
-def _not_installed(name: str, missing: Sequence[WeightFile]) -> WeightsError:
+def _not_installed(name: str, files: Sequence[WeightFile], missing: Sequence[WeightFile]) -> WeightsError:
     """What is missing, and what gets it: a command that works, or where such a file comes from."""
     names = ", ".join(file.name for file in missing)
     what = f"the model {name} is" if name in catalogue.MODELS else f"{name} is"
@@ -108,7 +108,8 @@ def _not_installed(name: str, missing: Sequence[WeightFile]) -> WeightsError:
     told = f"{what} not installed in {home()}{lacks}"
     unknown = [file for file in missing if file.sha256 is None]
     if not unknown:
-        return WeightsError(f"{told}; get it with: matting-anything weights fetch {name}")
+        wanted = name if len(missing) == len(files) else " ".join(file.name for file in missing)
+        return WeightsError(f"{told}; get it with: matting-anything weights fetch {wanted}")
     fetched = [file.name for file in missing if file.sha256 is not None]
     first = f"get {fetched[0]} with: matting-anything weights fetch {fetched[0]}; " if fetched else ""
     file = unknown[0]

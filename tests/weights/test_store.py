@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
 import subprocess
 import sys
@@ -44,10 +45,30 @@ def test_the_bundled_model_opens_and_is_sound():
 def test_what_is_not_installed_names_its_command(home):
     with pytest.raises(WeightsError, match=r"missing: sam_vit_b, m2m_vit_b.*matting-anything weights fetch vit_b$"):
         open_checkpoint("vit_b")
-    with pytest.raises(WeightsError, match=r"matting-anything weights fetch m2m_vit_h$"):
-        open_checkpoint("vit_b", m2m="m2m_vit_h", sam=bundled_path())
     with pytest.raises(WeightsError, match=r"'vitb'; did you mean vit_b\?"):
         open_checkpoint("vitb")
+    assert not home.exists()
+
+
+def test_what_is_missing_in_part_is_fetched_in_part(home, files):
+    """The rest may be in a folder that `fetch` does not look into, and may be what it refuses."""
+    folder = files["sam"].parent / "sams"
+    folder.mkdir(exist_ok=True)
+    shutil.copy(files["sam"], folder / "sam_hq_vit_b.pth")
+    with pytest.raises(WeightsError, match=r"missing: m2m_vit_b\); get it with: .* weights fetch m2m_vit_b$"):
+        find("hq_vit_b", [folder])
+
+
+@pytest.mark.parametrize("name", ["vit_h", "m2m_vit_h", "hq_vit_b"])
+def test_what_has_no_published_checksum_is_not_named_as_the_remedy(home, name):
+    with pytest.raises(WeightsError, match="has no published checksum") as caught:
+        open_checkpoint(name, sam=bundled_path() if name.startswith("m2m") else None)
+    commands = re.findall(r"weights fetch (\S+?)[;,]", str(caught.value) + ";")
+    assert all(catalogue.FILES[one].sha256 for one in commands)
+    assert ("sam_vit_h" in commands) == (name == "vit_h")
+    offered = str(caught.value).rpartition("another model: ")[2].split(", ")
+    assert {"lite", "vit_b", "mobile_sam"} <= set(offered)
+    assert not {"vit_h", "hq_vit_b"} & set(offered)
     assert not home.exists()
 
 
