@@ -174,19 +174,22 @@ def open_sam(name_or_path: Source, *, folders: Sequence[Source] = ()) -> Parts:
 
 def _m2m_part(architecture: str, model: Source | None, m2m: Source | None, folders: Sequence[Source],
               opened: dict[Path, Parts], mapped: bool) -> Parts | None:
-    """The Mask-to-Matte that was named, or that of the model; None where there is none and the backbone needs none."""
+    """The Mask-to-Matte that was named, or that of the model; for a backbone that needs none, None where the model has
+    none that fits."""
     from ..networks.backbones import backbone_of
 
-    source = model if m2m is None else m2m
-    if m2m is None and backbone_of(architecture).alone is not None:
-        if source is None:
-            return None
-        files = catalogue.files_of(source) if isinstance(source, str) else None
-        if files and not any(file.role in ("m2m", "joint") for file in files):
-            return None
-        if not files and not any(parts.m2m for parts in _opened(_paths(source, folders), opened, mapped)):
-            return None
-    return _part("m2m", source, folders, opened, mapped)
+    backbone = backbone_of(architecture)
+    if m2m is not None or backbone.alone is None:
+        return _part("m2m", model if m2m is None else m2m, folders, opened, mapped)
+    if model is None:
+        return None
+    fitting = (architecture, backbone.features_of)
+    files = catalogue.files_of(model) if isinstance(model, str) else None
+    if files:
+        named = any(file.role in ("m2m", "joint") and file.architecture in fitting for file in files)
+        return _part("m2m", model, folders, opened, mapped) if named else None
+    return next((parts for parts in _opened(_paths(model, folders), opened, mapped)
+                 if parts.m2m and parts.architecture in fitting), None)
 
 
 def _warn_of_imitation(sam: Parts, m2m: Parts) -> None:

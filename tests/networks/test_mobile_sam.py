@@ -157,6 +157,8 @@ def test_a_name_finds_the_published_file_and_says_what_gets_it(files, tmp_path, 
     monkeypatch.setenv("MATTING_ANYTHING_HOME", str(tmp_path))
     with pytest.raises(WeightsError, match=r"get it with: matting-anything weights fetch mobile_sam$"):
         open_checkpoint("mobile_sam")
+    for other in ("lite", "vit_b"):  # another model's own Mask-to-Matte does not belong to it
+        assert open_checkpoint(other, sam=files["mobile_sam.pt"]).m2m == {}
     checkpoint = open_checkpoint("mobile_sam", folders=[files["mobile_sam.pt"].parent])
     assert (checkpoint.architecture, checkpoint.m2m) == ("mobile_sam", {})
     assert set(checkpoint.sam) == set(segmenter_weights(build_sam("mobile_sam", 64).state_dict()))
