@@ -185,11 +185,11 @@ def _m2m_part(architecture: str, model: Source | None, m2m: Source | None, folde
         return None
     fitting = (architecture, backbone.features_of)
     files = catalogue.files_of(model) if isinstance(model, str) else None
-    if files:
-        named = any(file.role in ("m2m", "joint") and file.architecture in fitting for file in files)
-        return _part("m2m", model, folders, opened, mapped) if named else None
-    return next((parts for parts in _opened(_paths(model, folders), opened, mapped)
-                 if parts.m2m and parts.architecture in fitting), None)
+    if files and any(file.role == "m2m" and file.architecture in fitting for file in files):
+        return _part("m2m", model, folders, opened, mapped)
+    # Of a published name that has none, a file of one's own may be there that has one.
+    there = list(opened.values()) if files else _opened(_paths(model, folders), opened, mapped)
+    return next((parts for parts in there if parts.m2m and parts.architecture in fitting), None)
 
 
 def _warn_of_imitation(sam: Parts, m2m: Parts) -> None:
