@@ -34,7 +34,7 @@ def decode_masks(
     # Token 0 predicts the IoUs, token 1 the single mask that is not used here, 2.. the three candidates.
     candidates = range(1, mask_decoder.num_mask_tokens)
     weights = torch.stack([mask_decoder.output_hypernetworks_mlps[i](states[:, 1 + i]) for i in candidates], dim=1)
-    logits = (weights @ upscaled.flatten(2)).unflatten(2, upscaled.shape[-2:])
+    logits = (weights @ upscaled.flatten(2)).reshape(*weights.shape[:2], *upscaled.shape[-2:])
     return logits, mask_decoder.iou_prediction_head(states[:, 0])[:, 1:]
 
 

@@ -135,7 +135,7 @@ class Trunk(nn.Module):
         self.patch_embed = PatchEmbed(width)
         self.pos_embed = nn.Parameter(torch.zeros(1, width, background, background))
         self.pos_embed_window = nn.Parameter(torch.zeros(1, width, windows[0], windows[0]))
-        blocks = []
+        blocks: list[nn.Module] = []
         for stage, depth in enumerate(depths):
             for place in range(depth):
                 first = stage > 0 and place == 0
