@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from .attention import uses_blocks
 from .backbone import Step
+from .fused import linear_gelu
 
 PYRAMID = 256
 """Channels of the pyramid."""
@@ -89,36 +90,44 @@ class Block(nn.Module):
         """What attention finds; B×h×w×C', h and w filled up to whole windows."""
         batch, height, width, _ = normed.shape
         heads, linear = self.attn.heads, self.attn.qkv
-        qkv = linear(normed)
-        channels = qkv.shape[-1] // 3
+        channels = linear.out_features // 3
         tall, wide = (self.window, self.window) if self.window else (height, width)
         down, across = -(-height // tall), -(-width // wide)
-        if (down * tall, across * wide) != (height, width):
-            padded = linear.bias.to(qkv.dtype).expand(batch, down * tall, across * wide, -1).contiguous()
-            padded[:, :height, :width] = qkv
-            qkv = padded
-        windows = qkv.reshape(batch, down, tall, across, wide, 3, channels).permute(5, 0, 1, 3, 2, 4, 6)
-        q, k, v = windows.reshape(3, -1, tall, wide, channels)
+        if (down * tall, across * wide) == (height, width):
+            # Brought together by window before the projection: what it gives then needs no copy.
+            qkv = linear(_windows(normed, down, tall, across, wide))
+        else:  # a padded token is zero, and its projection the bias: only real ones are projected
+            real = linear(normed)
+            qkv = linear.bias.to(real.dtype).expand(batch, down * tall, across * wide, -1).contiguous()
+            qkv[:, :height, :width] = real
+            qkv = _windows(qkv, down, tall, across, wide)
+        q, k, v = qkv.view(-1, tall, wide, 3, channels).unbind(3)
         if self.pooled:
             q = _pool(q)
             tall, wide = tall // 2, wide // 2
-        q, k, v = (part.reshape(len(part), -1, heads, channels // heads).transpose(1, 2) for part in (q, k, v))
-        found = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
-        grid = found.reshape(batch, down, across, tall, wide, channels).permute(0, 1, 3, 2, 4, 5)
-        return cast(Tensor, self.attn.proj(grid.reshape(batch, down * tall, across * wide, channels)))
+        q, k, v = (part.flatten(1, 2).unflatten(2, (heads, -1)).transpose(1, 2) for part in (q, k, v))
+        found = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(len(q), -1, channels)
+        grid = self.attn.proj(found).view(batch, down, across, tall, wide, channels).transpose(2, 3)
+        return cast(Tensor, grid.reshape(batch, down * tall, across * wide, channels))
 
     def _mlp(self, x: Tensor) -> Tensor:
         first, second = self.mlp.layers
         flat = x.flatten(0, 2)
         for part in torch.split(flat, TOKENS if uses_blocks(x) else len(flat)):
-            part += second(F.gelu(first(self.norm2(part))))
+            part += second(linear_gelu(self.norm2(part), first.weight, first.bias))
         return x
+
+
+def _windows(x: Tensor, down: int, tall: int, across: int, wide: int) -> Tensor:
+    """B×(down·tall)×(across·wide)×C -> windows of tall × wide tokens, (B·down·across)×(tall·wide)×C."""
+    split = x.reshape(len(x), down, tall, across, wide, -1).transpose(2, 3)
+    return split.reshape(-1, tall * wide, x.shape[-1])
 
 
 def _pool(x: Tensor) -> Tensor:
     """The largest of each 2×2; B×H×W×C -> B×H/2×W/2×C."""
-    batch, height, width, channels = x.shape
-    return x.reshape(batch, height // 2, 2, width // 2, 2, channels).amax((2, 4))
+    x = torch.maximum(x[:, 0::2], x[:, 1::2])
+    return torch.maximum(x[:, :, 0::2], x[:, :, 1::2])
 
 
 class Trunk(nn.Module):
@@ -158,10 +167,19 @@ class Trunk(nn.Module):
         return found
 
     def _positions(self, height: int, width: int) -> Tensor:
-        far = F.interpolate(self.pos_embed.float(), (height, width), mode="bicubic")
+        coarse = self.pos_embed.float()[0]
+        down, across = (_bicubic(coarse.shape[-1], size, coarse) for size in (height, width))
+        far = down @ coarse @ across.t()
         window = self.pos_embed_window.shape[-1]
         near = self.pos_embed_window.repeat(1, 1, -(-height // window), -(-width // window))[..., :height, :width]
         return (far + near).permute(0, 2, 3, 1)
+
+
+def _bicubic(before: int, after: int, like: Tensor) -> Tensor:
+    """What makes `after` values of `before` ones by bicubic interpolation along one axis, after×before. Along both axes
+    it is two such products, which cost nothing beside torch's own way to a large grid."""
+    one = torch.eye(before, dtype=like.dtype, device=like.device)[None, :, :, None]
+    return F.interpolate(one, (after, 1), mode="bicubic")[0, :, :, 0].t()
 
 
 class Lateral(nn.Module):

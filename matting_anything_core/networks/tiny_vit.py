@@ -6,11 +6,10 @@ of work, up to rounding:
 
 * Batch norms are folded into their convolutions. That is done anew for each picture: of five million weights it takes
   no time, and a network whose weights are exchanged or moved needs no second copy that could be forgotten.
-* Channels stay last in memory, so that 1×1 convolutions are matrix products on what is there.
+* Channels stay last in memory, so that 1×1 convolutions are matrix products on what is there, and GELU is computed
+  along with what comes before it.
 * On the CPU the convolutional stages go in strips of rows whose 4 times wider inner layers fit into the cache, and
   attention goes by rows of windows; what a strip needs of its neighbours is computed twice.
-* Windows that stick out of the grid are padded with zeros before their norm: a padded token's query, key and value are
-  the projection of the norm's bias, so only real tokens are normed and projected.
 
 The networks are frozen: no gradients.
 """
@@ -27,6 +26,7 @@ from torch.nn import functional as F
 
 from .attention import project, uses_blocks
 from .backbone import Backbone, Defaults, Shapes, Step, has_hq
+from .fused import convolution_gelu, linear_gelu
 from .vit import SAM_MEAN, SAM_STD
 
 STRIP = 16
@@ -44,12 +44,13 @@ class Folded(NamedTuple):
     stride: int
     groups: int
 
-    def pointwise(self, x: Tensor) -> Tensor:
-        """A 1×1 convolution of B×H×W×C."""
-        return F.linear(x, self.weight.flatten(1), self.bias)
+    def pointwise(self, x: Tensor, *, gelu: bool = False) -> Tensor:
+        """A 1×1 convolution of B×H×W×C, and GELU."""
+        weight = self.weight.flatten(1)
+        return linear_gelu(x, weight, self.bias) if gelu else F.linear(x, weight, self.bias)
 
-    def rows(self, x: Tensor, origin: int, height: int, top: int, bottom: int) -> Tensor:
-        """Rows top..bottom of a 3×3 convolution's result.
+    def rows(self, x: Tensor, origin: int, height: int, top: int, bottom: int, *, gelu: bool = False) -> Tensor:
+        """Rows top..bottom of a 3×3 convolution's result, and GELU.
 
         x: B×h×W×C, rows origin.. of an input of `height` rows, with those that the result needs.
         """
@@ -57,7 +58,11 @@ class Folded(NamedTuple):
         part = x[:, max(first, 0) - origin : min(last, height) - origin]
         if first < 0 or last > height:
             part = F.pad(part, (0, 0, 0, 0, max(-first, 0), max(last - height, 0)))
-        found = F.conv2d(part.permute(0, 3, 1, 2), self.weight, self.bias, self.stride, (0, 1), groups=self.groups)
+        part = part.permute(0, 3, 1, 2)
+        if gelu:
+            found = convolution_gelu(part, self.weight, self.bias, self.stride, (0, 1), self.groups)
+        else:
+            found = F.conv2d(part, self.weight, self.bias, self.stride, (0, 1), groups=self.groups)
         return found.permute(0, 2, 3, 1)
 
     def reads(self, top: int, bottom: int) -> tuple[int, int]:
@@ -96,7 +101,7 @@ class PatchEmbed(nn.Module):
 
         def strip(top: int, bottom: int) -> Tensor:
             start, stop = _within(second.reads(top, bottom), height // 2)
-            inner = F.gelu(first.rows(pixels, 0, height, start, stop))
+            inner = first.rows(pixels, 0, height, start, stop, gelu=True)
             return second.rows(inner, start, height // 2, top, bottom)
 
         return _in_strips(strip, height // 4, pixels)
@@ -118,8 +123,8 @@ class _Bottleneck(nn.Module):
 
         def strip(top: int, bottom: int) -> Tensor:
             start, stop = _within(two.reads(top, bottom), height)
-            inner = F.gelu(one.pointwise(x[:, start:stop]))
-            inner = F.gelu(two.rows(inner, start, height, top, bottom))
+            inner = one.pointwise(x[:, start:stop], gelu=True)
+            inner = two.rows(inner, start, height, top, bottom, gelu=True)
             return self.joined(three.pointwise(inner), x[:, top:bottom])
 
         return _in_strips(strip, height // two.stride, x)
@@ -172,28 +177,26 @@ class WindowAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """B×H×W×C -> the same plus what attention finds; x is changed."""
         bias = self.bias()[None]
-        nothing = self.qkv(self.norm.bias)
         rows = self.window if uses_blocks(x) else x.shape[1]
         for top in range(0, x.shape[1], rows):
             part = x[:, top : top + rows]
-            part += self._mixed(part, nothing, bias)
+            part += self._mixed(part, bias)
         return x
 
-    def _mixed(self, x: Tensor, nothing: Tensor, bias: Tensor) -> Tensor:
+    def _mixed(self, x: Tensor, bias: Tensor) -> Tensor:
         batch, height, width, channels = x.shape
         window, heads = self.window, self.heads
         down, across = -(-height // window), -(-width // window)
-        qkv = self.qkv(self.norm(x))
         if (down * window, across * window) != (height, width):
-            padded = nothing.to(qkv.dtype).expand(batch, down * window, across * window, -1).contiguous()
-            padded[:, :height, :width] = qkv
-            qkv = padded
-        split = qkv.reshape(batch, down, window, across, window, heads, 3, channels // heads)
-        q, k, v = split.permute(6, 0, 1, 3, 5, 2, 4, 7).reshape(3, -1, heads, window * window, channels // heads)
+            x = F.pad(x, (0, 0, 0, across * window - width, 0, down * window - height))
+        # Tokens are brought together by window first: queries, keys and values then need no copy of their own.
+        windows = x.reshape(batch, down, window, across, window, channels).transpose(2, 3)
+        normed = self.norm(windows.reshape(-1, window * window, channels))
+        q, k, v = self.qkv(normed).view(len(normed), -1, heads, 3, channels // heads).permute(3, 0, 2, 1, 4)
         found = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
-        grid = found.reshape(batch, down, across, heads, window, window, -1).permute(0, 1, 4, 2, 5, 3, 6)
-        grid = grid.reshape(batch, down * window, across * window, channels)[:, :height, :width]
-        return cast(Tensor, self.proj(grid))
+        found = self.proj(found.transpose(1, 2).reshape(normed.shape))
+        grid = found.view(batch, down, across, window, window, channels).transpose(2, 3)
+        return cast(Tensor, grid.reshape(batch, down * window, across * window, channels)[:, :height, :width])
 
 
 class Mlp(nn.Module):
@@ -210,7 +213,7 @@ class Mlp(nn.Module):
         rows = STRIP if uses_blocks(x) else x.shape[1]
         for top in range(0, x.shape[1], rows):
             part = x[:, top : top + rows]
-            part += self.fc2(F.gelu(self.fc1(self.norm(part))))
+            part += self.fc2(linear_gelu(self.norm(part), self.fc1.weight, self.fc1.bias))
         return x
 
 
