@@ -111,7 +111,7 @@ class Block(nn.Module):
         return cast(Tensor, grid.reshape(batch, down * tall, across * wide, channels))
 
     def _mlp(self, x: Tensor) -> Tensor:
-        first, second = self.mlp.layers
+        first, second = (cast(nn.Linear, layer) for layer in self.mlp.layers)
         flat = x.flatten(0, 2)
         for part in torch.split(flat, TOKENS if uses_blocks(x) else len(flat)):
             part += second(linear_gelu(self.norm2(part), first.weight, first.bias))
