@@ -105,8 +105,8 @@ class Batches:
             if len(waiting) < VIEWS:
                 there = [number for number in range(self.cache.length) if number in self.cache]
                 if len(there) < VIEWS:
-                    raise SystemExit(f"there are {len(there)} views, fewer than the {VIEWS} of a step; make more first: "
-                                     "decoder.py views FOLDER")
+                    raise SystemExit(f"there are {len(there)} views, fewer than the {VIEWS} of a step; make more, "
+                                     "with decoder.py views FOLDER")
                 waiting = list(self.rng.permutation(there))
             yield self._batch([waiting.pop() for _ in range(VIEWS)])
 
