@@ -63,6 +63,8 @@ if TYPE_CHECKING:
 
 CHUNK = 16
 """Prompts that are decoded at once; about 40 MB each with a ViT."""
+SEARCH = 2 / 3
+"""Share of the encoding's progress that belongs to finding the subject, where it has to be found."""
 
 
 class MattingAnything:
@@ -206,13 +208,14 @@ class MattingAnything:
             When memory does not suffice.
         """
         how = self.decided(MatteOptions.of(options, keywords))
-        asked = [self._ask(embedding, one, how) for one in self._checked(embedding, prompts)]
         report = progress or _silent
+        asked = [self._ask(embedding, one, how) for one in self._checked(embedding, prompts, report)]
         report("matte", 0.0)
         found: dict[int, Matte] = {}
         for window in dict.fromkeys(one.window for one in asked):
             members = [index for index, one in enumerate(asked) if one.window == window]
-            view = self.view(embedding, window, progress=report)
+            searched = any(asked[index].subject is not None for index in members)
+            view = self.view(embedding, window, progress=_part_of(report, SEARCH, 1) if searched else report)
             masks = self.segment(view, [asked[index].begins for index in members])
             for index, mask in zip(members, masks, strict=True):
                 step = _part_of(report, len(found) / len(asked), (len(found) + 1) / len(asked))
@@ -236,7 +239,7 @@ class MattingAnything:
         one prompt the same result; several are all looked at in the whole image. The result's prompt has the boxes'
         hull, its score is the lowest.
         """
-        ready = self._checked(embedding, prompts)
+        ready = self._checked(embedding, prompts, progress or _silent)
         if len(ready) == 1:
             return self.matte(embedding, prompts, options, progress=progress, **keywords)[0]
         how = self.decided(MatteOptions.of(options, keywords))
@@ -334,15 +337,18 @@ class MattingAnything:
         if not knows(self._sam.image_encoder):
             finder = _finder()
             return finder.find_subject(finder.embed(embedding.image), progress=progress)
-        view = self.view(embedding, progress=progress)
+        report = progress or _silent
+        view = self.view(embedding, progress=_part_of(report, 0, 0.5))
         found = find_subject(view.features, view.fit)
-        return found if found.box is None else found._replace(box=self._closer(embedding, found.box))
+        if found.box is None:
+            return found
+        return found._replace(box=self._closer(embedding, found.box, _part_of(report, 0.5, 1)))
 
     @torch.inference_mode()
-    def _closer(self, embedding: Embedding, box: Box) -> Box:
+    def _closer(self, embedding: Embedding, box: Box, report: ProgressCallback) -> Box:
         """The box around what is in a rough box: the mask that is found there tells it better."""
         image, prompt = embedding.image, Prompt(box=box)
-        view = self.view(embedding, self.window_for(prompt, image))
+        view = self.view(embedding, self.window_for(prompt, image), progress=report)
         told = decoder_prompt(prompt, view.window)
         mask = self.refine(view, self.segment(view, [told])[0], told, whole=True)
         found = BinaryMask.of(mask, view.fit).bounds.moved(view.window.top, view.window.left)
@@ -488,14 +494,15 @@ class MattingAnything:
     # --- one object ---------------------------------------------------------------------------------------------
 
     def _checked(
-        self, embedding: Embedding, prompts: PromptInput | Sequence[PromptInput] | None
+        self, embedding: Embedding, prompts: PromptInput | Sequence[PromptInput] | None, report: ProgressCallback
     ) -> list[_Ready]:
         if embedding.model != self.fingerprint:
             raise PromptError(f"the embedding was made by {embedding.model}, this model is {self.fingerprint}; "
                               "embed the image again with this model")
-        return [self._placed(embedding, prompt) for prompt in self.check(embedding.image, prompts_of(prompts)[0])]
+        return [self._placed(embedding, prompt, report)
+                for prompt in self.check(embedding.image, prompts_of(prompts)[0])]
 
-    def _placed(self, embedding: Embedding, prompt: Prompt) -> _Ready:
+    def _placed(self, embedding: Embedding, prompt: Prompt, report: ProgressCallback) -> _Ready:
         """A checked prompt with the box of the subject in the place of `subject`, or of a box around everything where
         this model refines its masks by itself."""
         image, box = embedding.image, prompt.box
@@ -503,7 +510,7 @@ class MattingAnything:
             and prompt.trimap is None and box is not None and is_whole(box, image.width, image.height)
         if not (prompt.subject or everything):
             return _Ready(prompt)
-        found = self.find_subject(embedding)
+        found = self.find_subject(embedding, progress=_part_of(report, 0, SEARCH))
         place = found.box or (0.0, 0.0, float(image.width), float(image.height))
         return _Ready(replace(prompt, subject=False, box=place), found, nothing=found.box is None and prompt.subject)
 
