@@ -39,6 +39,7 @@ from .pipeline.mask_refinement import AWAY, refine_mask
 from .pipeline.masks import MaskLogits, at_input_size, of_candidates, united_masks
 from .pipeline.prompting import (
     DecoderPrompt,
+    beyond,
     checked,
     clip_to_box,
     decoder_prompt,
@@ -209,8 +210,8 @@ class MattingAnything:
         """
         how = self.decided(MatteOptions.of(options, keywords))
         report = progress or _silent
-        asked = [self._ask(embedding, one, how) for one in self._checked(embedding, prompts, report)]
         report("matte", 0.0)
+        asked = [self._ask(embedding, one, how) for one in self._checked(embedding, prompts, report)]
         found: dict[int, Matte] = {}
         for window in dict.fromkeys(one.window for one in asked):
             members = [index for index, one in enumerate(asked) if one.window == window]
@@ -252,7 +253,8 @@ class MattingAnything:
             masks = [mask._replace(logits=clip_to_box(mask.logits, one.begins, view.fit))
                      for one, mask in zip(asked, masks, strict=True)]
         together = _Ready(united([one.prompt for one in ready]))
-        everything = replace(self._ask(embedding, together, how, embedding.whole), several=True)
+        limits = [box for one in asked for box in one.limits] if all(one.limits for one in asked) else []
+        everything = replace(self._ask(embedding, together, how, embedding.whole), several=True, limits=tuple(limits))
         return self._finished(embedding, view, everything, united_masks(masks), how, _part_of(report, 0, 1))
 
     # --- its steps ----------------------------------------------------------------------------------------------
@@ -524,7 +526,10 @@ class MattingAnything:
         begins = told
         if self.defaults.points_correct and not how.reference and told.box is not None and prompt.former is None:
             begins = told._replace(points=(), labels=())
-        return _Asked(prompt, part, begins, told, seeds, marks, ready.subject, ready.nothing)
+        given = prompt.box is not None and ready.subject is None and not begins.points and all(
+            array is None for array in (prompt.mask, prompt.trimap, prompt.former))
+        limits = (prompt.box,) if given and self.defaults.clip_to_box and not how.reference else ()
+        return _Asked(prompt, part, begins, told, seeds, marks, ready.subject, ready.nothing, limits=limits)
 
     def _finished(
         self, embedding: Embedding, view: View, one: _Asked, found: MaskLogits, how: HeadOptions,
@@ -541,6 +546,8 @@ class MattingAnything:
         else:
             rough = None if one.prompt.mask is None else one.prompt.mask[view.window.slices()]
             mask = self.refine(view, found, one.begins, whole=one.whole, rough=rough)
+            if one.limits:  # refining lets it grow again
+                mask = mask._replace(logits=clip_to_box(mask.logits, one.begins, view.fit))
         if one.nothing:
             mask = mask._replace(logits=torch.full_like(mask.logits, AWAY))
         changed = np.zeros(view.fit.scaled, np.bool_)
@@ -563,6 +570,12 @@ class MattingAnything:
             fresh = _pasted(patch, where) * _opacity(embedding.image, part)
             alpha[part] = fresh if weight is None else alpha[part] + weight * (fresh - alpha[part])
             solid[part] = binary.within(where)[0, 0].cpu().numpy()
+            if one.limits:
+                far = beyond(one.limits, *alpha.shape)
+                if changed.any():  # what is corrected may lie anywhere
+                    far[part] &= weight_of(changed, view.fit, where) == 0
+                np.copyto(alpha, np.float32(0), where=far)
+                solid &= ~far
         if one.prompt.trimap is not None and not how.reference:
             alpha, solid = self._within_trimap(embedding, one, alpha)
         if embedding.image.alpha is not None:  # what is transparent in the image stays so
@@ -606,7 +619,8 @@ class _Ready(NamedTuple):
 class _Asked:
     """A checked prompt, the part of the image to look at, what the decoder is told of it there (begins: for the mask
     that is then corrected; told: all of it), its seeds (in the image's pixels, and at the view's scaled size), and the
-    subject that was found for it (nothing: there is none)."""
+    subject that was found for it (nothing: there is none). limits: boxes beyond which nothing is the object unless it
+    is corrected; none where nobody said how far it goes."""
 
     prompt: Prompt
     window: Window
@@ -617,6 +631,7 @@ class _Asked:
     subject: Subject | None = None
     nothing: bool = False
     several: bool = False
+    limits: tuple[Box, ...] = ()
 
     @property
     def whole(self) -> bool:
