@@ -1,11 +1,14 @@
-"""What is written of a matte: cut-out, alpha, foreground or composite, as a picture file."""
+"""What is written of a matte: cut-out (as layers where the format has some), alpha, foreground or composite."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from .adjust import Adjustment, adjusted, cropped, premultiplied
+from .errors import ImageError
 from .image import encode_image, output_format
+from .image.encode import DEEP, layered
 from .image.write import check_writable, write_bytes
 from .times import Times
 
@@ -37,7 +40,8 @@ def write_output(
     Parameters
     ----------
     output
-        `cutout` (the object with transparency, clean edge colours), `alpha` (the matte in gray), `foreground` (the
+        `cutout` (the object with transparency, clean edge colours; in .psd and .ora files as a layer with a mask over
+        the hidden picture), `alpha` (the matte in gray), `foreground` (the
         object's colours, opaque) or `composite` (on `background`, see `Matte.composite`).
     bits
         8, 16, or None for those of the picture, or 8 where the format holds no more.
@@ -87,14 +91,19 @@ def encode_output(
     Parameters
     ----------
     form
-        `png`, `tiff`, `webp` or `jpeg`.
+        `png`, `tiff`, `webp`, `jpeg`, `psd` or `ora`.
     """
+    check_adjustment(form, adjustment)
     times = times or Times()
     with times.of("colours"):
         if adjustment is not None:
             matte = adjusted(matte, adjustment)
             matte = cropped(matte, adjustment.window(matte.alpha))
-        if output != "alpha":
+        if output == "cutout" and layered(form):
+            if srgb:
+                matte = replace(matte, image=matte.image.to_srgb())
+            matte.foreground  # noqa: B018 - made here, and kept
+        elif output != "alpha":
             picture = matte.opaque() if output == "foreground" else (
                 matte.composite(background) if output == "composite" else matte.cutout())
             if srgb:
@@ -104,9 +113,18 @@ def encode_output(
             if strip:
                 picture = picture.stripped()
     with times.of("compress"):
+        if output == "cutout" and layered(form):
+            return matte.encode_layers(form, bits=bits, png_level=png_level, strip=strip)
         if output != "alpha":
             return encode_image(picture, form, bits=bits, quality=quality, png_level=png_level)
         if bits is None:
-            bits = matte.image.bits if form in ("png", "tiff") else 8
+            bits = matte.image.bits if form in DEEP else 8
         return encode_image(matte.alpha, form, bits=bits, quality=quality, png_level=png_level,
                             metadata=None if strip else matte.image.metadata)
+
+
+def check_adjustment(form: Format, adjustment: Adjustment | None) -> None:
+    """To be asked before a long computation. Raises ImageError for what the format does not hold."""
+    if layered(form) and adjustment is not None and adjustment.premultiplied:
+        raise ImageError(f"a {form.upper()} holds straight colours and a mask, nothing premultiplied; write a PNG or "
+                         "TIFF, or leave premultiplied out")

@@ -43,7 +43,7 @@ WRITTEN = {
     "OpenCV": ["alpha.png", "dog.png"],
     "Several processes": ["cut-outs/photo.png"],
     "Many pictures on a GPU": ["cut-outs/photo.png"],
-    "Photoshop (PSD)": ["photo.psd"],
+    "Photoshop (PSD), GIMP, Krita": ["photo.psd", "photo.ora"],
 }
 
 
