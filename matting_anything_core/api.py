@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .grounding import Grounded, Grounding
     from .image import ImageInput
     from .result import Matte
-    from .types import Box, ProgressCallback, PromptInput
+    from .types import ProgressCallback, PromptInput
 
 
 def load_model(
@@ -108,22 +108,22 @@ class Words:
                       text_threshold=self.text_threshold, nms=self.nms)
 
 
-@overload
-def matte(
-    image: ImageInput | Embedding, prompt: list[Prompt] | list[PromptInput] | list[Box],
-    options: MatteOptions | None = ..., *, model: str | os.PathLike[str] | MattingAnything = ...,
-    device: str | torch.device = ..., words: Words = ..., progress: ProgressCallback | None = ...,
-    **keywords: Unpack[OptionKeywords],
-) -> list[Matte]: ...
-
-
-@overload
-def matte(
+@overload  # a str is a sequence of str as well, and one prompt
+def matte(  # type: ignore[overload-overlap]
     image: ImageInput | Embedding, prompt: PromptInput | None = ...,
     options: MatteOptions | None = ..., *, model: str | os.PathLike[str] | MattingAnything = ...,
     device: str | torch.device = ..., words: Words = ..., progress: ProgressCallback | None = ...,
     **keywords: Unpack[OptionKeywords],
 ) -> Matte: ...
+
+
+@overload
+def matte(
+    image: ImageInput | Embedding, prompt: Sequence[PromptInput],
+    options: MatteOptions | None = ..., *, model: str | os.PathLike[str] | MattingAnything = ...,
+    device: str | torch.device = ..., words: Words = ..., progress: ProgressCallback | None = ...,
+    **keywords: Unpack[OptionKeywords],
+) -> list[Matte]: ...
 
 
 def matte(
