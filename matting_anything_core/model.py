@@ -498,6 +498,9 @@ class MattingAnything:
     def _checked(
         self, embedding: Embedding, prompts: PromptInput | Sequence[PromptInput] | None, report: ProgressCallback
     ) -> list[_Ready]:
+        if not isinstance(embedding, Embedding):
+            raise PromptError(f"the embedding was given as {type(embedding).__name__}; expected what "
+                              "model.embed(image) gives, or matte(image, prompt, model=model) for a picture")
         if embedding.model != self.fingerprint:
             raise PromptError(f"the embedding was made by {embedding.model}, this model is {self.fingerprint}; "
                               "embed the image again with this model")
