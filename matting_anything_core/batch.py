@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
 from .adjust import Adjustment
 from .api import Words, load_model, matte
@@ -63,8 +63,9 @@ class Item:
     out: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.out is not None and not isinstance(self.out, Path):
-            object.__setattr__(self, "out", path_given(self.out, "the file to write"))
+        out: Any = self.out  # whatever the annotation says
+        if out is not None and not isinstance(out, Path):
+            object.__setattr__(self, "out", path_given(out, "the file to write"))
 
 
 @dataclass(frozen=True, eq=False)

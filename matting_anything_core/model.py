@@ -529,9 +529,10 @@ class MattingAnything:
         begins = told
         if self.defaults.points_correct and not how.reference and told.box is not None and prompt.former is None:
             begins = told._replace(points=(), labels=())
-        given = prompt.box is not None and ready.subject is None and not begins.points and all(
-            array is None for array in (prompt.mask, prompt.trimap, prompt.former))
-        limits = (prompt.box,) if given and self.defaults.clip_to_box and not how.reference else ()
+        limits: tuple[Box, ...] = ()
+        if prompt.box is not None and self.defaults.clip_to_box and not how.reference and ready.subject is None \
+                and not begins.points and all(one is None for one in (prompt.mask, prompt.trimap, prompt.former)):
+            limits = (prompt.box,)
         return _Asked(prompt, part, begins, told, seeds, marks, ready.subject, ready.nothing, limits=limits)
 
     def _finished(

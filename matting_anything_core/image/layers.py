@@ -8,13 +8,14 @@ it, and the mask lies above it as a hidden layer of its own.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import io
 import struct
 import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 from xml.sax.saxutils import quoteattr
 
 import numpy as np
@@ -160,7 +161,8 @@ def _openraster(layers: Sequence[Layer], level: int | None, profile: bytes | Non
     whole = quantise(found, 8)
     small = PIL.Image.fromarray(whole[..., 0] if whole.shape[2] == 1 else whole)
     small.thumbnail((_THUMBNAIL, _THUMBNAIL))
-    entries, files = [], {}
+    entries: list[str] = []
+    files: dict[str, bytes] = {}
 
     def add(name: str, visible: bool, pixels: Array) -> None:
         source = f"data/layer{len(files)}.png"
@@ -195,32 +197,22 @@ def _photoshop(layers: Sequence[Layer], profile: bytes | None, metadata: Metadat
     from psd_tools.psd.header import FileHeader
     from psd_tools.psd.image_data import ImageData
     from psd_tools.psd.image_resources import ImageResource, ImageResources
-    from psd_tools.psd.layer_and_mask import (
-        ChannelData,
-        ChannelDataList,
-        ChannelImageData,
-        ChannelInfo,
-        LayerAndMaskInformation,
-        LayerFlags,
-        LayerInfo,
-        LayerInfoBlock,
-        LayerRecord,
-        LayerRecords,
-        MaskData,
-    )
     from psd_tools.psd.tagged_blocks import TaggedBlock, TaggedBlocks
 
+    parts: Any = importlib.import_module("psd_tools.psd.layer_and_mask")  # whose lists have no types to be filled by
+    blocks: Any = TaggedBlocks
     height, width = layers[0].pixels.shape[:2]
     depth, colours = 8 * layers[0].pixels.itemsize, _colours(layers[0].pixels)
     # Run lengths are what every reader knows; of 16 bits Photoshop itself writes differences.
     packing = Compression.RLE if depth == 8 else Compression.ZIP_WITH_PREDICTION
 
-    def channel(plane: Array) -> ChannelData:
-        data = ChannelData(packing)
+    def channel(plane: Array) -> Any:
+        data = parts.ChannelData(packing)
         data.set_data(_big_endian(plane), width, height, depth, 1)
         return data
 
-    records, planes = [], []
+    records: list[Any] = []
+    planes: list[Any] = []
     for layer in layers:
         opaque = np.full((height, width), np.iinfo(layer.pixels.dtype).max, layer.pixels.dtype)
         there = {ChannelID.TRANSPARENCY_MASK: layer.pixels[..., 3] if layer.pixels.shape[2] == 4 else opaque}
@@ -228,21 +220,23 @@ def _photoshop(layers: Sequence[Layer], profile: bytes | None, metadata: Metadat
         mask = None
         if layer.mask is not None:
             there[ChannelID.USER_LAYER_MASK] = layer.mask
-            mask = MaskData(top=0, left=0, bottom=height, right=width, background_color=0)
+            mask = parts.MaskData(top=0, left=0, bottom=height, right=width, background_color=0)
         written = [channel(plane) for plane in there.values()]
-        planes.append(ChannelDataList(written))
-        records.append(LayerRecord(
+        planes.append(parts.ChannelDataList(written))
+        records.append(parts.LayerRecord(
             top=0, left=0, bottom=height, right=width, name=layer.name, mask_data=mask,
-            channel_info=[ChannelInfo(kind, len(data.data) + 2) for kind, data in zip(there, written, strict=True)],
-            flags=LayerFlags(visible=layer.visible)))
+            flags=parts.LayerFlags(visible=layer.visible),
+            channel_info=[parts.ChannelInfo(kind, len(data.data) + 2)
+                          for kind, data in zip(there, written, strict=True)]))
     # A negative count says that the merged picture's further channel is its transparency.
-    info = {"layer_count": -len(layers), "layer_records": LayerRecords(records),
-            "channel_image_data": ChannelImageData(planes)}
+    kind = parts.LayerInfo if depth == 8 else parts.LayerInfoBlock
+    info = kind(layer_count=-len(layers), layer_records=parts.LayerRecords(records),
+                channel_image_data=parts.ChannelImageData(planes))
     if depth == 8:
-        body = LayerAndMaskInformation(LayerInfo(**info))
+        body = parts.LayerAndMaskInformation(info)
     else:
-        deep = TaggedBlock(key=Tag.LAYER_16, data=LayerInfoBlock(**info))
-        body = LayerAndMaskInformation(LayerInfo(), None, TaggedBlocks([(Tag.LAYER_16, deep)]))
+        deep = blocks([(Tag.LAYER_16, TaggedBlock(key=Tag.LAYER_16, data=info))])
+        body = parts.LayerAndMaskInformation(parts.LayerInfo(), None, deep)
     header = FileHeader(channels=colours + 1, height=height, width=width, depth=depth,
                         color_mode=ColorMode.GRAYSCALE if colours == 1 else ColorMode.RGB)
     whole = ImageData(Compression.RLE)
