@@ -26,7 +26,7 @@ MASK_LOGIT = 10.0
 
 BOX_MARGIN = 0.1
 """Share of a box's width and height by which a mask may stick out of it, …"""
-ALPHA_MARGIN = 0.1
+ALPHA_MARGIN = 0.05
 """… and alpha, soft edges included."""
 
 

@@ -36,9 +36,9 @@ def blobs() -> tuple[np.ndarray, tuple[int, int, int, int]]:
 
 
 def outside(box: tuple[float, ...], shape: tuple[int, int]) -> np.ndarray:
-    """What lies beyond a box and a margin of a tenth of its sides, a pixel to spare."""
+    """What lies beyond a box and a margin of a twentieth of its sides, a pixel to spare."""
     x0, y0, x1, y1 = box
-    across, down = 0.1 * (x1 - x0) + 1, 0.1 * (y1 - y0) + 1
+    across, down = 0.05 * (x1 - x0) + 1, 0.05 * (y1 - y0) + 1
     rows, columns = np.mgrid[: shape[0], : shape[1]]
     return (rows < y0 - down) | (rows >= y1 + down) | (columns < x0 - across) | (columns >= x1 + across)
 
