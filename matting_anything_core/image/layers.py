@@ -232,11 +232,13 @@ def _photoshop(layers: Sequence[Layer], profile: bytes | None, metadata: Metadat
     kind = parts.LayerInfo if depth == 8 else parts.LayerInfoBlock
     info = kind(layer_count=-len(layers), layer_records=parts.LayerRecords(records),
                 channel_image_data=parts.ChannelImageData(planes))
+    # What overlays look like, here nothing, stands between the layers and the blocks that hold those of 16 bits.
+    between = parts.GlobalLayerMaskInfo()
     if depth == 8:
-        body = parts.LayerAndMaskInformation(info)
+        body = parts.LayerAndMaskInformation(info, between)
     else:
         deep = blocks([(Tag.LAYER_16, TaggedBlock(key=Tag.LAYER_16, data=info))])
-        body = parts.LayerAndMaskInformation(parts.LayerInfo(), None, deep)
+        body = parts.LayerAndMaskInformation(parts.LayerInfo(), between, deep)
     header = FileHeader(channels=colours + 1, height=height, width=width, depth=depth,
                         color_mode=ColorMode.GRAYSCALE if colours == 1 else ColorMode.RGB)
     whole = ImageData(Compression.RLE)

@@ -10,7 +10,7 @@ for name in ("cut.psd", "deep.psd", "cut.ora"):
         kept[f"layer{index}"] = read(layer, "R'G'B'A float", 4)
         mask = layer.get_mask()
         if mask is not None:
-            kept[f"mask{index}"] = read(mask, "Y' float")
+            kept[f"mask{index}"] = read(mask, "Y float")
     note(name, names=[layer.get_name() for layer in layers], visible=[layer.get_visible() for layer in layers],
          masks=[layer.get_mask() is not None for layer in layers], precision=image.get_precision().value_nick)
     keep(name, **kept)
