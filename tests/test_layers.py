@@ -19,7 +19,7 @@ from matting_anything_core.cli import main
 from matting_anything_core.errors import ImageError, MissingExtraError
 from matting_anything_core.image import encode_image, layers, output_format
 from matting_anything_core.image.layers import Layer, encode_layers, merged
-from matting_anything_core.output import encode_output, write_output
+from matting_anything_core.output import OutputOptions, encode_output, write_output
 from matting_anything_core.result import Matte
 
 psd_tools = pytest.importorskip("psd_tools")
@@ -109,32 +109,32 @@ def test_a_large_openraster_has_a_small_thumbnail() -> None:
 @pytest.mark.parametrize("profile", [P3, ADOBE])
 def test_colours_stay_in_their_space_or_become_srgb(profile) -> None:
     found = a_matte(profile=profile)
-    document = psd_tools.PSDImage.open(io.BytesIO(encode_output(found, "cutout", "psd")))
+    document = psd_tools.PSDImage.open(io.BytesIO(encode_output(found, "psd")))
     assert document.image_resources.get_data(1039) == profile
-    files, _ = openraster(encode_output(found, "cutout", "ora"))
+    files, _ = openraster(encode_output(found, "ora"))
     assert read_image(files["data/layer0.png"]).profile == profile
-    srgb = psd_tools.PSDImage.open(io.BytesIO(encode_output(found, "cutout", "psd", srgb=True)))
+    srgb = psd_tools.PSDImage.open(io.BytesIO(encode_output(found, "psd", OutputOptions(srgb=True))))
     np.testing.assert_array_equal(np.rint(srgb[0].numpy("color") * 255), found.image.to_srgb().rgb)
     assert srgb.image_resources.get_data(1039) != profile
 
 
 def test_what_the_picture_tells_stays_unless_it_is_stripped() -> None:
     found = a_matte(source=described("jpeg"))
-    document = psd_tools.PSDImage.open(io.BytesIO(encode_output(found, "cutout", "psd")))
+    document = psd_tools.PSDImage.open(io.BytesIO(encode_output(found, "psd")))
     resolution = document.image_resources.get_data(1005)
     assert (resolution.horizontal / 65536, resolution.vertical / 65536) == found.image.metadata.dpi == (200, 300)
     assert b"(c) somebody" in document.image_resources.get_data(1058)
     assert b"dc:rights" in document.image_resources.get_data(1060)
     assert XMP not in document.image_resources.get_data(1060)  # without the orientation that is no longer true
-    files, image = openraster(encode_output(found, "cutout", "ora"))
+    files, image = openraster(encode_output(found, "ora"))
     assert (image.get("xres"), image.get("yres")) == ("200", "300")
     told = read_image(files["mergedimage.png"]).metadata
     assert (told.exif, told.xmp) == (found.image.metadata.exif, found.image.metadata.xmp)
     assert told.dpi == pytest.approx((200, 300), rel=1e-4)  # a PNG counts by the metre
-    bare = encode_output(found, "cutout", "psd", strip=True)
+    bare = encode_output(found, "psd", OutputOptions(strip=True))
     assert b"somebody" not in bare
     assert 1005 not in psd_tools.PSDImage.open(io.BytesIO(bare)).image_resources
-    assert b"somebody" not in encode_output(found, "cutout", "ora", strip=True)
+    assert b"somebody" not in encode_output(found, "ora", OutputOptions(strip=True))
 
 
 @pytest.mark.parametrize("suffix", [".psd", ".ora"])
@@ -150,8 +150,8 @@ def test_a_matte_saves_layers_and_a_picture_one(tmp_path: Path, suffix: str) -> 
     assert buffer.getvalue() == found.encode(form)
     for name, picture in (("gray", found.alpha), ("rgb", found.image), ("rgba", found.cutout())):
         write_image(tmp_path / f"{name}{suffix}", picture)
-    write_output(tmp_path / f"green{suffix}", found, "composite", background="#20a040")
-    write_output(tmp_path / f"alpha{suffix}", found, "alpha")
+    write_output(tmp_path / f"green{suffix}", found, OutputOptions("composite", background="#20a040"))
+    write_output(tmp_path / f"alpha{suffix}", found, OutputOptions("alpha"))
     for path in tmp_path.glob(f"*{suffix}"):
         several = path.stem in ("cut", "same")
         if suffix == ".ora":
@@ -167,14 +167,14 @@ def test_a_matte_saves_layers_and_a_picture_one(tmp_path: Path, suffix: str) -> 
 def test_what_is_done_to_a_matte_is_done_before(tmp_path: Path) -> None:
     found = a_matte()
     change = Adjustment(grow=2, invert=True)
-    data = encode_output(found, "cutout", "psd", adjustment=change)
+    data = encode_output(found, "psd", OutputOptions(adjustment=change))
     mask = psd_tools.PSDImage.open(io.BytesIO(data))[1].numpy("mask")[..., 0]
     np.testing.assert_allclose(mask, change.alpha(found.alpha), atol=1 / 255)
-    small = psd_tools.PSDImage.open(io.BytesIO(encode_output(found, "cutout", "psd", adjustment=Adjustment(crop=0))))
-    assert small.width < 60
+    cropped = encode_output(found, "psd", OutputOptions(adjustment=Adjustment(crop=0)))
+    assert psd_tools.PSDImage.open(io.BytesIO(cropped)).width < 60
     for form in ("psd", "ora"):
         with pytest.raises(ImageError, match="nothing premultiplied"):
-            encode_output(found, "cutout", form, adjustment=Adjustment(premultiplied=True))  # type: ignore[arg-type]
+            encode_output(found, form, OutputOptions(adjustment=Adjustment(premultiplied=True)))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("visible", [(True, True), (True, False), (False, False)])
