@@ -50,6 +50,6 @@ found.save("cut.psd")
 found.save(io.BytesIO(), form="webp", quality=80)
 write_image("alpha.png", found.alpha, bits=16)
 assert_type(read_image(array, bgr=True), Image)
-assert_type(np.asarray(found.cutout()).mean() > 0, np.bool_)
+assert np.asarray(found.cutout()).any()
 for outcome in matte_batch(items_in("photos", "cuts", (1, 2, 3, 4)), background="white"):
     assert_type(outcome, Outcome)
