@@ -6,6 +6,7 @@ While the dialog is open the service is found or started, so that it is warm whe
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import arguments
@@ -15,6 +16,8 @@ from gi.repository import Gimp, GimpUi, GLib, GObject, Gtk
 from problem import told
 from translation import _
 
+FOLLOW = 400
+"""Milliseconds between two looks at what is selected."""
 FIELDS = [name for name in arguments.NAMES if name != "model"]
 
 
@@ -25,22 +28,35 @@ def ask(procedure: Any, config: Any, image: Any, layers: list[Any]) -> bool:
     window.set_ok_label(_("_Matte"))
     _own_help(window)
     area = window.get_content_area()
-    area.pack_start(_label(_subject(image, layers)), False, False, 6)
+    subject = _label(_subject(image, layers))
+    area.pack_start(subject, False, False, 6)
     window.fill(FIELDS)
     models = _model_box(window, config)
     area.pack_start(models, False, False, 0)
     told = _label("")
     area.pack_start(told, False, False, 6)
-    _sensitivity(window, config, layers)
+    update = _sensitivity(window, config, layers)
     area.show_all()
+    following = GLib.timeout_add(FOLLOW, _follow, image, layers, subject, update)
     waiting = _Waiting(window, config, models, told)
     try:
         return bool(window.run())
     finally:
+        GLib.source_remove(following)
         waiting.stop()
         window.destroy()
         while Gtk.events_pending():
             Gtk.main_iteration()
+
+
+def _follow(image: Any, layers: list[Any], subject: Any, update: Callable[[], None]) -> bool:
+    """GIMP's windows work while the dialog is open: what it says is true of the selection that is there now."""
+    if image.is_valid() and all(layer.is_valid() for layer in layers):
+        text = _subject(image, layers)
+        if text != subject.get_text():
+            subject.set_text(text)
+        update()
+    return bool(GLib.SOURCE_CONTINUE)
 
 
 def _label(text: str) -> Any:
@@ -94,19 +110,20 @@ def _own_help(window: Any) -> None:
     place.set_child_secondary(ours, True)
 
 
-def _sensitivity(window: Any, config: Any, layers: list[Any]) -> None:
-    """Fields that mean nothing now are gray."""
-    masked = any(layer.get_mask() is not None for layer in layers)
-    selected = not Gimp.Selection.is_empty(layers[0].get_image())
-    paths = bool(layers[0].get_image().get_selected_paths())
+def _sensitivity(window: Any, config: Any, layers: list[Any]) -> Callable[[], None]:
+    """Fields that mean nothing now are gray; what is returned looks again."""
+    image = layers[0].get_image()
 
     def update(*_: object) -> None:
+        masked = any(layer.get_mask() is not None for layer in layers)
         _field(window, "existing-mask").set_sensitive(masked and config.get_property("output") == "mask")
+        _field(window, "selection-is").set_sensitive(not Gimp.Selection.is_empty(image))
+        paths = bool(image.get_selected_paths())
+        _field(window, "path-is").set_sensitive(paths or config.get_property("path-is") != "unused")
 
     config.connect("notify::output", update)
     update()
-    _field(window, "selection-is").set_sensitive(selected)
-    _field(window, "path-is").set_sensitive(paths or config.get_property("path-is") != "unused")
+    return update
 
 
 class _Waiting:

@@ -138,7 +138,7 @@ class MatteSelection(Gimp.PlugIn):  # type: ignore[misc]
         if name == MATTE:
             self._describe_matte(procedure)
         else:
-            procedure.set_menu_label(_("Matte Selection (_last values)"))
+            procedure.set_menu_label(_("Matte Selection (last _values)"))
             procedure.set_documentation(_("Matte Selection again, with the values of its last use"),
                                         _("Runs {name} with the values of its last use, without asking.")
                                         .format(name=MATTE), name)
@@ -147,7 +147,7 @@ class MatteSelection(Gimp.PlugIn):  # type: ignore[misc]
         return self._signed(procedure)
 
     def _describe_matte(self, procedure: Any) -> None:
-        procedure.set_menu_label(_("_Matte Selection..."))
+        procedure.set_menu_label(_("Matte Se_lection..."))
         procedure.set_documentation(
             _("A soft mask of the subject in the selection: hair, fur and glass stay soft"),
             arguments.HELP, MATTE)
@@ -155,7 +155,7 @@ class MatteSelection(Gimp.PlugIn):  # type: ignore[misc]
 
     def _create_check(self) -> Any:
         procedure = Gimp.Procedure.new(self, CHECK, Gimp.PDBProcType.PLUGIN, run_check, None)
-        procedure.set_menu_label(_("Matte Selection: _Check Setup"))
+        procedure.set_menu_label(_("Matte Selection: Check Set_up"))
         procedure.set_documentation(
             _("Is everything there that Matte Selection needs?"),
             _("Reports versions, folders, the interpreter, the service and its log, and tries to start the service "

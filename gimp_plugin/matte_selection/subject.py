@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import zlib
+from dataclasses import dataclass
 from typing import Any
 
 import pixels
@@ -11,6 +12,44 @@ from arguments import Asked
 from gi.repository import Gimp
 from problem import Problem
 from translation import _
+
+
+SMALLEST = 4
+"""Pixels on each side that a box needs, and its square that a result needs: less than that is a slip of the hand."""
+SPARSE = 2000
+"""A result that is less than this part of its box is nearly empty."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A layer as it was when its pixels were read. A mask moves along with its layer; all else would not fit it."""
+
+    layer: Any
+    name: str
+    size: tuple[int, int]
+
+    @classmethod
+    def of(cls, layer: Any) -> Standing:
+        return cls(layer, layer.get_name(), (layer.get_width(), layer.get_height()))
+
+    def check(self, image: Any) -> None:
+        """Raise Problem when it is gone, or of another size."""
+        if not image.is_valid() or not self.layer.is_valid() or self.layer.get_image() != image:
+            raise Problem(_("The layer “{name}” was deleted meanwhile. Nothing was changed.").format(name=self.name))
+        now = self.layer.get_width(), self.layer.get_height()
+        if now != self.size:
+            raise Problem(_("The layer “{name}” has {now} pixels now and had {then} when its matte was begun. Nothing "
+                            "was changed; run it again.").format(
+                                name=self.name, now=f"{now[0]} × {now[1]}", then=f"{self.size[0]} × {self.size[1]}"))
+
+
+def check_found(layer: Any, prompt: dict[str, Any], count: int) -> None:
+    """Raise Problem when a result is empty, or nearly so. count: pixels in which something of it can be seen."""
+    x0, y0, x1, y1 = prompt.get("box") or (0, 0, 0, 0)
+    if count < max(SMALLEST ** 2, (x1 - x0) * (y1 - y0) / SPARSE):
+        raise Problem(_("Nothing was found in the layer “{name}” ({count} pixels), so nothing was changed. Select "
+                        "around the subject with some room, or point at it.").format(name=layer.get_name(),
+                                                                                    count=count))
 
 
 def layers_of(drawables: Any) -> list[Any]:
@@ -71,6 +110,10 @@ def prompt_of(image: Any, layer: Any, asked: Asked) -> dict[str, Any]:
         if box[0] >= box[2] or box[1] >= box[3]:
             raise Problem(_("The selection does not touch the layer “{name}”. Select around the subject, or select "
                             "another layer.").format(name=layer.get_name()))
+        if min(box[2] - box[0], box[3] - box[1]) < SMALLEST:
+            raise Problem(_("The selection is {width} × {height} pixels in the layer “{name}”, which is too small for "
+                            "a subject. Select around the subject, or select nothing.").format(
+                                width=box[2] - box[0], height=box[3] - box[1], name=layer.get_name()))
         outline = asked.selection_is == "outline" and not _is_rectangle(image, x0, y0, x1, y1)
         prompt = {"mask": _outline(image, layer)} if outline else {"box": box}
     points = _points(image, left, top) if asked.path_is in ("subject", "background") else []

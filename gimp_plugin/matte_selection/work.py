@@ -10,7 +10,7 @@ import pixels
 import service
 from arguments import Asked
 from progress import Bar, counted
-from subject import check, prompt_of
+from subject import Standing, check, check_found, prompt_of
 from translation import _
 
 STAGES = {"load": (_("Loading the model…"), 0.0, 0.0), "encode": (_("Looking at the picture…"), 0.0, 0.6),
@@ -22,21 +22,25 @@ def matte_layers(image: Any, layers: list[Any], asked: Asked) -> None:
     """Do all of it; the image is touched only at the end, when every matte is there. Raises ClientError."""
     check(layers, asked)
     prompts = [prompt_of(image, layer, asked) for layer in layers]
+    standings = [Standing.of(layer) for layer in layers]
     bar = Bar(_("Matte Selection"))
     bar.say(_("Waiting for the matting service…"))
     running = service.find(bar.pulse)
     mattes = []
     for index, (layer, prompt) in enumerate(zip(layers, prompts, strict=True)):
         span = index / len(layers), (index + 1) / len(layers)
-        mattes.append((layer, _matte(running, layer, prompt, asked, bar, span)))
+        standings[index].check(image)
+        mattes.append(_matte(running, layer, prompt, asked, bar, span))
+    for standing in standings:
+        standing.check(image)
     outcome.put(image, mattes, asked)
     bar.end()
 
 
 def _matte(
     running: client.Service, layer: Any, prompt: dict[str, Any], asked: Asked, bar: Bar, span: tuple[float, float]
-) -> Any:
-    """A layer's matte as a buffer: its colours and alpha for a new layer, else the share of the subject."""
+) -> outcome.Found:
+    """A layer's matte: the share of the subject in each pixel, and its clean colours for a new layer."""
     width, height = layer.get_width(), layer.get_height()
     sent, done = (span[0] + (span[1] - span[0]) * share for share in (0.15, 0.85))
     form, channels = pixels.picture_format(layer)
@@ -60,14 +64,19 @@ def _matte(
 
     matte = str(running.matte(picture, prompt, told, model=asked.model)["matte"])
     bar.say(_("Fetching the matte…"))
-    what, form, channels = "alpha", "Y u16", 1
+    counts: list[int] = []
+    rows = running.rows(matte, "alpha", "u16", (width, height, 1), bar.pulse)
+    rows = pixels.seen(counted(rows, 2 * width * height, bar.part(done, span[1])), counts)
+    share = pixels.kept(width, height, "Y u16", rows)
+    check_found(layer, prompt, counts[0])
+    colours = None
     if asked.output == "layer":
-        what, form, channels = "cutout", pixels.CUTOUT[pixels.depth(layer.get_image())], 4
-    rows = running.rows(matte, what, pixels.dtype(form), (width, height, channels), bar.pulse)
-    size = width * height * pixels.BYTES[form]
-    result = pixels.kept(width, height, form, counted(rows, size, bar.part(done, span[1])))
+        bar.say(_("Cleaning the colours…"))
+        form = f"R'G'B' {pixels.depth(layer.get_image())}"
+        rows = running.rows(matte, "foreground", pixels.dtype(form), (width, height, 3), bar.pulse)
+        colours = pixels.kept(width, height, form, rows)
     running.forget(matte)
-    if what == "alpha" and pixels.has_holes(layer):
-        # The matte of a picture with transparent pixels holds its alpha; a mask is multiplied with it once more.
-        result = pixels.combine("gegl:divide", result, pixels.own_alpha(layer), width, height)
-    return result
+    if channels == 4:
+        # The matte of a picture with transparent pixels holds its alpha; a layer's own is multiplied with it once more.
+        share = pixels.combine("gegl:divide", share, pixels.own_alpha(layer), width, height)
+    return outcome.Found(layer, share, colours)

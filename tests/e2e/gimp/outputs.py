@@ -1,5 +1,6 @@
 """Inside GIMP: the plug-in on every kind of image, layer, selection and result. test_outputs.py reads what it keeps."""
 
+import os
 import sys
 import traceback
 
@@ -172,6 +173,76 @@ def results():
              selected=[one.get_name() for one in image.get_selected_layers()])
 
 
+def likeness():
+    """What a new layer takes over: opacity, mode, mask and effects of its layer, and colours that sRGB cannot hold."""
+    for name, precision in (("u8", None), ("float", Gimp.Precision.FLOAT_LINEAR)):
+        image, layer = photo(precision)
+        image.convert_color_profile(Gimp.ColorProfile.new_rgb_adobe(), Gimp.ColorRenderingIntent.PERCEPTUAL, True)
+        pixels = read(layer, "R'G'B' float", 3).copy()
+        pixels[300:320, 220:240] = (-0.6, 1.0, -0.2)  # AdobeRGB's green in sRGB's numbers, about
+        pixels[330:350, 220:240] = 2.28
+        write(layer, "R'G'B' float", pixels)
+        layer.set_opacity(60)
+        layer.set_mode(Gimp.LayerMode.MULTIPLY)
+        mask = layer.create_mask(Gimp.AddMaskType.WHITE)
+        layer.add_mask(mask)
+        write(mask, "Y float", np.full((512, 512), 0.5, np.float32))
+        own = read(layer, "R'G'B' float", 3)
+        status, message = call(image, [layer], output="layer")
+        made = image.get_layers()[0]
+        keep(f"like_{name}", own=own, made=read(made, "R'G'B'A float", 4), mask=read(made.get_mask(), "Y float"))
+        note(f"like_{name}", status=status, message=message, opacity=made.get_opacity(), mode=made.get_mode().value_nick,
+             visible=made.get_visible(), layers=len(image.get_layers()))
+    image, layer = photo()
+    group = Gimp.GroupLayer.new(image, "group")
+    image.insert_layer(group, None, 0)
+    image.reorder_item(layer, group, 0)
+    group.set_opacity(40)
+    sent = colours(group)
+    status, message = call(image, [group], output="layer")
+    made = image.get_layers()[0]
+    keep("like_group", sent=sent, made=read(made, "R'G'B'A float", 4))
+    note("like_group", status=status, message=message, opacity=made.get_opacity(), group=made.is_group())
+
+
+def meanwhile():
+    """A layer that is changed while its matte is made: the plug-in's own modules, in this process."""
+    sys.path.insert(0, os.path.expanduser("~/.config/GIMP/3.0/plug-ins/matte_selection"))
+    import arguments
+    import client
+    import work
+
+    procedure = Gimp.get_pdb().lookup_procedure(MATTE)
+    honest = work.Bar
+    for name, change in (
+        ("deleted", lambda image, layer: image.remove_layer(layer)),
+        ("resized", lambda image, layer: layer.resize(300, 300, 0, 0)),
+        ("moved", lambda image, layer: layer.set_offsets(15, 0)),
+        ("closed", lambda image, layer: image.delete()),
+    ):
+        image, layer = photo()
+        sent, done = colours(layer), []
+
+        class Meddling(honest):
+            def say(self, text, image=image, layer=layer, change=change, done=done):
+                super().say(text)
+                if "Fetching" in text:
+                    change(image, layer)
+                    done.append(True)
+
+        work.Bar = Meddling
+        message = ""
+        try:
+            work.matte_layers(image, [layer], arguments.Asked.of(procedure.create_config()))
+        except client.ClientError as error:
+            message = str(error)
+        finally:
+            work.Bar = honest
+        mask = layer.get_mask() if layer.is_valid() else None
+        keep(f"meanwhile_{name}", sent=sent, mask=np.zeros(0) if mask is None else read(mask, "Y float"))
+        note(f"meanwhile_{name}", message=message, changed=len(done), mask=mask is not None)
+
+
 def several():
     """Two layers at once."""
     image, layer = photo()
@@ -224,6 +295,14 @@ def refusals():
     image.select_ellipse(Gimp.ChannelOps.REPLACE, 60, 60, 8, 8)
     Gimp.Selection.feather(image, 60)
     refused("thin", image, [layer], selection_is="outline")
+    image, layer = photo()
+    image.select_rectangle(Gimp.ChannelOps.REPLACE, 200, 200, 1, 1)
+    for output in ("mask", "layer", "selection", "channel"):
+        refused(f"tiny_{output}", image, [layer], output=output)
+    image, layer = photo()
+    layer.add_alpha()
+    write(layer, "R'G'B'A u8", np.zeros((512, 512, 4), np.uint8))
+    refused("invisible", image, [layer])
 
 
 def procedures():
@@ -240,7 +319,8 @@ def procedures():
     note("report", status=result.index(0).value_nick, report=result.index(1))
 
 
-for part in (kinds, places, selections, clicks, old_masks, holes, results, several, refusals, procedures):
+for part in (kinds, places, selections, clicks, old_masks, holes, results, likeness, several, refusals, procedures,
+             meanwhile):
     try:
         part()
     except Exception:

@@ -159,6 +159,44 @@ def test_a_new_layer_holds_the_clean_cut_out(name: str, run: Run, expected: Call
     assert np.abs(got - colours)[seen].max() <= (0.02 if name == "_gray" else STEP)
 
 
+@pytest.mark.parametrize("name", ["u8", "float"])
+def test_a_new_layer_is_like_its_own_and_keeps_colours_that_srgb_cannot_hold(name: str, run: Run) -> None:
+    noted, kept = run[2][f"like_{name}"], arrays(run, f"like_{name}")
+    assert (noted["status"], noted["message"], noted["layers"]) == ("success", "", 2)
+    assert (noted["opacity"], noted["mode"], noted["visible"]) == (60, "multiply", True)
+    assert np.abs(kept["mask"] - 0.5).max() < 0.01
+    own, made = kept["own"], kept["made"]
+    green, bright = (slice(300, 320), slice(220, 240)), (slice(330, 350), slice(220, 240))
+    assert own[green][..., 0].max() < -0.1
+    assert own[bright].min() > (2.2 if name == "float" else 0.99)
+    solid = made[..., 3] == 1
+    assert solid[green].mean() > 0.9
+    assert solid[bright].mean() > 0.9
+    assert np.abs(made[..., :3] - own)[solid].max() < 1e-5
+    soft = (made[..., 3] > 0.1) & (made[..., 3] < 0.9)
+    assert np.abs(made[..., :3] - own)[soft].max() > 0.1, "at soft edges the background is taken out"
+
+
+def test_a_group_becomes_one_layer_with_its_opacity(run: Run, expected: Callable[..., Matte]) -> None:
+    kept = arrays(run, "like_group")
+    assert run[2]["like_group"] == {"status": "success", "message": "", "opacity": 40, "group": False}
+    assert np.abs(kept["made"][..., 3] - expected(kept["sent"], box=BOX).alpha).max() <= STEP
+
+
+@pytest.mark.parametrize(("name", "told"), [("deleted", "was deleted meanwhile"), ("closed", "was deleted meanwhile"),
+                                            ("resized", "300 × 300 pixels now")])
+def test_a_layer_that_is_gone_or_resized_meanwhile_is_noticed(name: str, told: str, run: Run) -> None:
+    noted = run[2][f"meanwhile_{name}"]
+    assert (noted["changed"], noted["mask"]) == (1, False)
+    assert told in noted["message"]
+
+
+def test_a_layer_that_is_moved_meanwhile_takes_its_mask_along(run: Run, expected: Callable[..., Matte]) -> None:
+    noted, kept = run[2]["meanwhile_moved"], arrays(run, "meanwhile_moved")
+    assert (noted["message"], noted["changed"]) == ("", 1)
+    assert np.abs(kept["mask"] - expected(kept["sent"], box=BOX).alpha).max() <= STEP
+
+
 def test_an_indexed_image_gets_its_layer_too(run: Run, expected: Callable[..., Matte]) -> None:
     kept = arrays(run, "layer_indexed")
     assert run[2]["layer_indexed"]["status"] == "success"
@@ -194,7 +232,8 @@ def test_several_layers_get_a_mask_each(run: Run, expected: Callable[..., Matte]
     ("no_model", "matting-anything weights fetch vit_h"), ("no_words", "matting-anything weights fetch grounding"),
     ("no_path", "Paths tool"), ("nothing", "Select one"), ("thin", "take the selection as a box"),
     ("locked", "Unlock"), ("locked_below", "Unlock"), ("locked_above", "Unlock"), ("locked_above_layer", "Unlock"),
-    ("floating", "Anchor"),
+    ("floating", "Anchor"), ("invisible", "nothing was changed"),
+    *((f"tiny_{output}", "too small") for output in ("mask", "layer", "selection", "channel")),
 ])
 def test_what_cannot_be_done_is_told_and_changes_nothing(name: str, remedy: str, run: Run) -> None:
     noted = run[2][name]
