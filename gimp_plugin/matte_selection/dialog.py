@@ -12,8 +12,9 @@ from typing import Any
 import arguments
 import client
 import service
-from gi.repository import Gimp, GimpUi, GLib, GObject, Gtk
+from gi.repository import GimpUi, GLib, GObject, Gtk
 from problem import told
+from subject import Selected
 from translation import _
 
 FOLLOW = 400
@@ -66,9 +67,11 @@ def _label(text: str) -> Any:
 def _subject(image: Any, layers: list[Any]) -> str:
     """What will be matted, in words."""
     names = ", ".join(f"“{layer.get_name()}”" for layer in layers)
-    _ok, selected, x0, y0, x1, y1 = Gimp.Selection.bounds(image)
-    if not selected:
-        return _("No selection: the whole layer {names} counts as the box around the subject.").format(names=names)
+    selected = Selected.of(image)
+    if selected is None:
+        return _("No selection: the one clear subject of {names} is looked for. What counts as that is not always "
+                 "certain; a selection around it is.").format(names=names)
+    x0, y0, x1, y1 = selected.bounds
     return _("Layer {names}, selection of {width} × {height} pixels at {x}, {y}.").format(
         names=names, width=x1 - x0, height=y1 - y0, x=x0, y=y0)
 
@@ -117,7 +120,12 @@ def _sensitivity(window: Any, config: Any, layers: list[Any]) -> Callable[[], No
     def update(*_: object) -> None:
         masked = any(layer.get_mask() is not None for layer in layers)
         _field(window, "existing-mask").set_sensitive(masked and config.get_property("output") == "mask")
-        _field(window, "selection-is").set_sensitive(not Gimp.Selection.is_empty(image))
+        _field(window, "mask-is").set_sensitive(masked or config.get_property("mask-is") != "unused")
+        selected = Selected.of(image) is not None
+        result = config.get_property("output")
+        for name, useful in (("selection-is", True), ("confine", True), ("existing-selection", result == "selection")):
+            _field(window, name).set_sensitive(selected and useful)
+        _field(window, "objects").set_sensitive(result in ("layer", "channel"))
         paths = bool(image.get_selected_paths())
         _field(window, "path-is").set_sensitive(paths or config.get_property("path-is") != "unused")
 

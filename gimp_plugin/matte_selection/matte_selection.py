@@ -32,7 +32,7 @@ import arguments  # noqa: E402
 import work  # noqa: E402
 from client import ClientError  # noqa: E402
 from problem import told  # noqa: E402
-from subject import layers_of  # noqa: E402
+from subject import Standing, layers_of  # noqa: E402
 from translation import _  # noqa: E402
 
 MATTE = "plug-in-matte-selection"
@@ -43,18 +43,23 @@ ICON = Path(__file__).resolve().parent / "matte_selection.svg"
 
 def run_matte(procedure: Any, mode: Any, image: Any, drawables: Any, config: Any, _data: Any) -> Any:
     """The procedure plug-in-matte-selection, in every run mode."""
-    def matte() -> bool:
-        layers = layers_of(drawables)
+    def matte() -> list[str] | None:
+        layers = layers_of(image, drawables)
+        standings = [Standing.of(layer) for layer in layers]
         if mode == Gimp.RunMode.INTERACTIVE:
             import dialog
 
             if not dialog.ask(procedure, config, image, layers):
-                return False
-        work.matte_layers(image, layers, arguments.Asked.of(config))
-        if mode != Gimp.RunMode.NONINTERACTIVE and image.get_base_type() == Gimp.ImageBaseType.INDEXED:
-            Gimp.message(_("This image is indexed: files of such images keep no soft edges. Change it to RGB "
-                           "(Image > Mode > RGB) before you export it."))
-        return True
+                return None
+            for standing in standings:
+                standing.check_there(image)
+        warnings = work.matte_layers(image, layers, arguments.Asked.of(config))
+        if image.get_base_type() == Gimp.ImageBaseType.INDEXED:
+            warnings.append(_("This image is indexed: files of such images keep no soft edges. Change it to RGB "
+                              "(Image > Mode > RGB) before you export it."))
+        if warnings and mode != Gimp.RunMode.NONINTERACTIVE:
+            Gimp.message("\n".join(warnings))
+        return warnings
 
     return _guarded(procedure, matte)
 
@@ -87,24 +92,31 @@ def run_check(procedure: Any, config: Any, _data: Any) -> Any:
         return report
 
     try:
-        values = procedure.new_return_values(Gimp.PDBStatusType.SUCCESS, None)
         report = check()
     except Exception as error:
         return _failed(procedure, _unforeseen(error))
-    values.remove(1)
-    values.insert(1, GObject.Value(GObject.TYPE_STRING, report))
-    return values
+    return _succeeded(procedure, report)
 
 
 def _guarded(procedure: Any, task: Any) -> Any:
-    """The return values of a procedure whose task says whether it was done or cancelled, or raises."""
+    """The return values of a procedure whose task gives warnings, or None when it was cancelled, or raises."""
     try:
-        done = task()
+        warnings = task()
     except ClientError as error:
         return _failed(procedure, told(error))
     except Exception as error:
         return _failed(procedure, _unforeseen(error))
-    return procedure.new_return_values(Gimp.PDBStatusType.SUCCESS if done else Gimp.PDBStatusType.CANCEL, None)
+    if warnings is None:
+        return procedure.new_return_values(Gimp.PDBStatusType.CANCEL, None)
+    return _succeeded(procedure, "\n".join(warnings))
+
+
+def _succeeded(procedure: Any, text: str) -> Any:
+    """Return values with a text."""
+    values = procedure.new_return_values(Gimp.PDBStatusType.SUCCESS, None)
+    values.remove(1)
+    values.insert(1, GObject.Value(GObject.TYPE_STRING, text))
+    return values
 
 
 def _failed(procedure: Any, text: str) -> Any:
@@ -152,6 +164,9 @@ class MatteSelection(Gimp.PlugIn):  # type: ignore[misc]
             _("A soft mask of the subject in the selection: hair, fur and glass stay soft"),
             arguments.HELP, MATTE)
         arguments.add(procedure)
+        procedure.add_string_return_value("warnings", _("Warnings"),
+                                          _("What is doubtful of the result; as a rule nothing"), "",
+                                          GObject.ParamFlags.READWRITE)
 
     def _create_check(self) -> Any:
         procedure = Gimp.Procedure.new(self, CHECK, Gimp.PDBProcType.PLUGIN, run_check, None)

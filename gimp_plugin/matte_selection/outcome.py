@@ -10,7 +10,7 @@ from typing import Any
 import pixels
 from arguments import Asked
 from gi.repository import Gegl, Gimp
-from translation import _
+from subject import QUICK_MASK
 
 ALPHA_TYPES = {
     Gimp.ImageBaseType.RGB: Gimp.ImageType.RGBA_IMAGE,
@@ -23,12 +23,20 @@ ALPHA_TYPES = {
 class Found:
     """A layer's matte: buffers of its size.
 
-    share: "Y u16", the subject's in what the layer shows. colours: clean ones in sRGB, for a new layer.
+    share: "Y u16", the subject's in what the layer shows. title: what a new layer or channel is called. colours: clean
+    ones in sRGB, for a new layer.
     """
 
     layer: Any
     share: Any
+    title: str
     colours: Any = None
+
+
+OVER = {"add": "gegl:add", "subtract": "gegl:subtract", "multiply": "gegl:multiply"}
+"""What is done to an old mask with a new one; "replace" does nothing to it."""
+OPERATIONS = {"replace": Gimp.ChannelOps.REPLACE, "add": Gimp.ChannelOps.ADD, "subtract": Gimp.ChannelOps.SUBTRACT,
+              "intersect": Gimp.ChannelOps.INTERSECT}
 
 
 def put(image: Any, mattes: list[Found], asked: Asked) -> None:
@@ -36,35 +44,40 @@ def put(image: Any, mattes: list[Found], asked: Asked) -> None:
     if asked.output == "mask":  # the product is made before anything is changed
         mattes = [replace(found, share=_over_old(found, asked.existing_mask)) for found in mattes]
     with _one_step(image):
-        for index, found in enumerate(mattes):
+        if asked.output == "selection":
+            _put_selection(image, mattes, OPERATIONS[asked.existing_selection])
+            return
+        for found in mattes:
             if asked.output == "mask":
                 _put_mask(found.layer, found.share)
             elif asked.output == "layer":
                 _put_layer(image, found)
-            elif asked.output == "selection":
-                _put_selection(image, found, add=index > 0)
             else:
                 _put_channel(image, found)
 
 
 @contextmanager
 def _one_step(image: Any) -> Iterator[None]:
-    """One undo step, after which the same layers are selected as before, or what was put above them."""
+    """One undo step, after which the same layers are selected as before, or the Quick Mask."""
     selected = image.get_selected_layers()
+    channels = image.get_selected_channels()
     image.undo_group_start()
     try:
         yield
     finally:
-        image.set_selected_layers(selected)
+        if selected or not channels:
+            image.set_selected_layers(selected)
+        else:
+            image.set_selected_channels(channels)
         image.undo_group_end()
         Gimp.displays_flush()
 
 
 def _over_old(found: Found, policy: str) -> Any:
     layer, old = found.layer, found.layer.get_mask()
-    if old is None or policy != "multiply":
+    if old is None or policy not in OVER:
         return found.share
-    return pixels.combine("gegl:multiply", old.get_buffer(), found.share, layer.get_width(), layer.get_height())
+    return pixels.combine(OVER[policy], old.get_buffer(), found.share, layer.get_width(), layer.get_height())
 
 
 def _put_mask(layer: Any, share: Any) -> None:
@@ -81,7 +94,7 @@ def _put_layer(image: Any, found: Found) -> None:
     layer = found.layer
     sent = pixels.sent_colours(layer)
     new = _twin(image, layer)
-    new.set_name(_("{name} (matte)").format(name=layer.get_name()))
+    new.set_name(found.title)
     image.insert_layer(new, layer.get_parent(), image.get_item_position(layer))
     new.set_lock_content(False)  # GIMP ends a process that writes into a locked one
     new.set_visible(True)
@@ -117,8 +130,8 @@ def _twin(image: Any, layer: Any) -> Any:
 
 
 def _put_channel(image: Any, found: Found) -> Any:
-    name = _("Matte of {name}").format(name=found.layer.get_name())
-    channel = Gimp.Channel.new(image, name, image.get_width(), image.get_height(), 50.0, Gegl.Color.new("black"))
+    channel = Gimp.Channel.new(image, found.title, image.get_width(), image.get_height(), 50.0,
+                               Gegl.Color.new("black"))
     image.insert_channel(channel, None, 0)
     channel.set_visible(False)
     _ok, left, top = found.layer.get_offsets()
@@ -126,7 +139,15 @@ def _put_channel(image: Any, found: Found) -> Any:
     return channel
 
 
-def _put_selection(image: Any, found: Found, *, add: bool) -> None:
-    channel = _put_channel(image, found)
-    image.select_item(Gimp.ChannelOps.ADD if add else Gimp.ChannelOps.REPLACE, channel)
-    image.remove_channel(channel)
+def _put_selection(image: Any, mattes: list[Found], operation: Any) -> None:
+    """All of them together as the selection, or as the Quick Mask when that is on, which is to become the selection."""
+    together, *others = [_put_channel(image, found) for found in mattes]
+    for channel in others:
+        together.combine_masks(channel, Gimp.ChannelOps.ADD, 0, 0)
+    quick = image.get_channel_by_name(QUICK_MASK)
+    if quick is not None:
+        quick.combine_masks(together, operation, 0, 0)
+    else:
+        image.select_item(operation, together)
+    for channel in (together, *others):
+        image.remove_channel(channel)

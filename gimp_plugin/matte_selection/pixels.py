@@ -13,7 +13,7 @@ from gi.repository import Babl, Gegl, Gimp
 
 STRIP = 4 << 20
 EIGHT_BITS = (Gimp.Precision.U8_LINEAR, Gimp.Precision.U8_NON_LINEAR, Gimp.Precision.U8_PERCEPTUAL)
-BYTES = {"Y u8": 1, "Y u16": 2, "Y' u16": 2, "YA u16": 4, "Y'A u8": 2, "R'G'B' u8": 3, "R'G'B'A u8": 4,
+BYTES = {"Y u8": 1, "Y' u8": 1, "Y u16": 2, "Y' u16": 2, "YA u16": 4, "Y'A u8": 2, "R'G'B' u8": 3, "R'G'B'A u8": 4,
          "R'G'B' u16": 6, "R'G'B'A u16": 8}
 """Bytes of a pixel in the formats that are used; GIMP ends a process that asks for one it does not know."""
 FAINT = bytes(range(16))
@@ -26,6 +26,18 @@ def strips(buffer: Any, x: int, y: int, width: int, height: int, form: str) -> I
     for top in range(0, height, rows):
         part = Gegl.Rectangle.new(x, y + top, width, min(rows, height - top))
         yield buffer.get(part, 1.0, form, Gegl.AbyssPolicy.NONE)
+
+
+def rows(buffer: Any, x: int, y: int, width: int, height: int, form: str) -> Iterator[bytes]:
+    """A rectangle of a buffer, a row at a time; zeros outside of the buffer."""
+    length = width * BYTES[form]
+    for strip in strips(buffer, x, y, width, height, form):
+        yield from (strip[at:at + length] for at in range(0, len(strip), length))
+
+
+def share_format(item: Any, number: str) -> str:
+    """The format in which a mask or channel holds shares: a channel of an 8-bit image has sRGB's curve."""
+    return f"""{"Y'" if "'" in Babl.format_get_encoding(item.get_format()) else "Y"} {number}"""
 
 
 def fill(buffer: Any, x: int, y: int, width: int, form: str, data: Iterable[bytes]) -> None:
@@ -155,7 +167,7 @@ def paste(share: Any, target: Any, x: int, y: int) -> None:
     width = min(x + extent.width, target.get_width()) - left
     height = min(y + extent.height, target.get_height()) - top
     if width > 0 and height > 0:
-        form = "Y' u16" if "'" in Babl.format_get_encoding(target.get_format()) else "Y u16"
+        form = share_format(target, "u16")
         buffer = target.get_buffer()
         fill(buffer, left, top, width, form, strips(share, left - x, top - y, width, height, "Y u16"))
         buffer.flush()

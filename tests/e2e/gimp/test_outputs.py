@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from matting_anything_core import Prompt, load_model
+from matting_anything_core import Prompt, load_model, write_image
 from matting_anything_core.result import Matte
 
 from .session import HERE, Finished, Session, results
@@ -24,6 +24,8 @@ Run = tuple[Session, Finished, dict[str, Any]]
 @pytest.fixture(scope="module")
 def run(new_session: Callable[[str], Session]) -> Run:
     session = new_session("outputs")
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    write_image(session.folder / "noise.png", noise.repeat(4, 0).repeat(4, 1))
     finished = session.run(HERE / "outputs.py", limit=600)
     return session, finished, results(session)
 
@@ -84,9 +86,75 @@ def test_a_layer_larger_than_the_canvas_has_a_mask_of_its_own_size(run: Run, exp
     assert np.abs(kept["mask"] - wanted).max() <= STEP
 
 
-def test_without_a_selection_the_whole_layer_is_the_box(run: Run, expected: Callable[..., Matte]) -> None:
+def test_without_a_selection_the_clear_subject_is_found(run: Run, expected: Callable[..., Matte]) -> None:
     kept = arrays(run, "none")
-    assert np.abs(kept["mask"] - expected(kept["sent"], box=(0, 0, 512, 512)).alpha).max() <= STEP
+    assert np.abs(kept["mask"] - expected(kept["sent"], subject=True).alpha).max() <= STEP
+
+
+def test_it_is_said_when_the_subject_is_not_certain(run: Run) -> None:
+    noted = run[2]["doubts"]
+    assert noted["photo.png"] == ["success", ""]
+    assert noted["noise.png"][0] == "success", noted
+    assert "It is not certain that what was found in “noise.png” is its subject" in noted["noise.png"][1]
+
+
+def test_the_layers_mask_may_be_outline_trimap_or_matte_to_correct(run: Run, expected: Callable[..., Matte]) -> None:
+    rough = np.zeros((512, 512), np.uint8)
+    rough[60:480, 120:340] = 255
+    trimap = np.where(rough > 0, np.uint8(128), np.uint8(0))
+    trimap[150:400, 180:280] = 255
+    drop = np.zeros((512, 512), np.uint8)
+    drop[60:100, 120:160] = 255
+    for name, prompt in (("outline", {"mask": rough}), ("trimap", {"trimap": trimap}),
+                         ("previous", {"previous": rough, "drop": drop})):
+        kept = arrays(run, f"mask_{name}")
+        assert run[2][f"mask_{name}"]["message"] == ""
+        assert np.abs(kept["mask"] - expected(kept["sent"], **prompt).alpha).max() <= STEP, name
+    kept = arrays(run, "mask_previous")["mask"]
+    assert kept[60:100, 120:160].max() < 0.5
+    assert kept[200:300, 200:300].min() == 1
+
+
+def test_the_quick_mask_is_the_selection_while_it_is_on(run: Run, expected: Callable[..., Matte]) -> None:
+    kept = arrays(run, "quick")
+    wanted = expected(kept["sent"], box=BOX).alpha
+    assert run[2]["quick"] == {"status": "success", "message": "", "selected": ["Qmask"]}
+    assert np.abs(kept["mask"] - wanted).max() <= STEP
+    assert np.abs(arrays(run, "quick_selection")["mask"] - wanted).max() <= 2 * STEP
+
+
+def test_the_result_is_put_together_with_the_selection(run: Run, expected: Callable[..., Matte]) -> None:
+    old = np.zeros((512, 512), np.float32)
+    old[200:500, 200:500] = 1
+    for name, wanted in (("add", lambda new: np.minimum(old + new, 1)), ("intersect", lambda new: np.minimum(old, new)),
+                         ("subtract", lambda new: np.maximum(old - new, 0))):
+        kept = arrays(run, f"selection_{name}")
+        new = expected(kept["sent"], points=[(230, 120), (220, 400)]).alpha
+        assert np.abs(kept["selection"] - wanted(new)).max() <= 2 * STEP, name
+
+
+def test_the_result_may_end_at_the_selection(run: Run, expected: Callable[..., Matte]) -> None:
+    kept, by = arrays(run, "confined"), arrays(run, "confined_by")["selection"]
+    alpha = expected(kept["sent"], box=(100, 60, 300, 360)).alpha
+    assert (alpha * (by == 0)).max() > 0.9, "something is to be cut off"
+    assert np.abs(kept["mask"] - alpha * by).max() <= STEP
+
+
+def test_several_boxes_give_one_result_or_one_each(run: Run, expected: Callable[..., Matte]) -> None:
+    sent = arrays(run, "objects_one")["sent"]
+    alphas = [expected(sent, box=(x, y, x + width, y + height)).alpha
+              for x, y, width, height in ((90, 30, 250, 160), (60, 260, 280, 230))]
+    together = 1 - (1 - alphas[0]) * (1 - alphas[1])
+    assert np.abs(arrays(run, "objects_one")["mask"] - together).max() <= STEP
+    noted = {name: run[2][f"objects_{name}"] for name in ("layers", "each", "channels")}
+    assert {one["status"] for one in noted.values()} == {"success"}, noted
+    assert noted["layers"]["titles"] == ["Background (matte)", "Background"]
+    assert np.abs(arrays(run, "objects_layers")["made0"][..., 3] - together).max() <= STEP
+    assert noted["each"]["titles"] == ["Background (matte 2)", "Background (matte 1)", "Background"]
+    assert noted["channels"]["titles"] == ["Background (matte 2)", "Background (matte 1)"]
+    for number, alpha in enumerate(reversed(alphas)):
+        assert np.abs(arrays(run, "objects_each")[f"made{number}"][..., 3] - alpha).max() <= STEP
+        assert np.abs(arrays(run, "objects_channels")[f"made{number}"] - alpha).max() <= STEP
 
 
 @pytest.mark.parametrize(("name", "shape"), [("ellipse_outline", "ellipse"), ("feather_outline", "feather")])
@@ -110,6 +178,7 @@ def test_points_of_a_path_are_clicks(run: Run, expected: Callable[..., Matte]) -
     kept = arrays(run, "not_there")
     wanted = expected(kept["sent"], box=BOX, points=[(370, 450)], labels=[0]).alpha
     assert np.abs(kept["mask"] - wanted).max() <= STEP
+    assert arrays(run, "line_there")["mask"][440:480, 370].min() > 0.5, "what a line says holds"
 
 
 @pytest.mark.parametrize("name", ["", "_float"])
@@ -119,6 +188,8 @@ def test_what_happens_to_an_old_mask(name: str, run: Run, expected: Callable[...
     assert np.abs(new["mask"] - wanted).max() <= STEP
     old = arrays(run, f"old_multiply{name}")["old"]
     assert np.abs(arrays(run, f"mask_multiply{name}")["mask"] - wanted * old).max() <= STEP
+    assert np.abs(arrays(run, f"mask_add{name}")["mask"] - np.minimum(wanted + old, 1)).max() <= STEP
+    assert np.abs(arrays(run, f"mask_subtract{name}")["mask"] - np.maximum(old - wanted, 0)).max() <= STEP
     stopped = run[2][f"mask_stop{name}"]
     assert stopped["status"] == "execution-error"
     assert "has a mask already" in stopped["message"]
@@ -233,6 +304,7 @@ def test_several_layers_get_a_mask_each(run: Run, expected: Callable[..., Matte]
     ("no_path", "Paths tool"), ("nothing", "Select one"), ("thin", "take the selection as a box"),
     ("locked", "Unlock"), ("locked_below", "Unlock"), ("locked_above", "Unlock"), ("locked_above_layer", "Unlock"),
     ("floating", "Anchor"), ("invisible", "nothing was changed"),
+    ("no_mask", "Add Layer Mask"), ("no_correction", "nothing says where"), ("black_mask", "shows nothing"),
     *((f"tiny_{output}", "too small") for output in ("mask", "layer", "selection", "channel")),
 ])
 def test_what_cannot_be_done_is_told_and_changes_nothing(name: str, remedy: str, run: Run) -> None:
@@ -252,7 +324,8 @@ def test_the_procedures_are_in_the_menus_and_documented(run: Run) -> None:
         assert noted[name]["menus"] == ["<Image>/Select", "<Image>/Layer/Mask"]
         assert len(noted[name]["help"]) > 50
     assert noted["plug-in-matte-selection"]["arguments"] == [
-        "run-mode", "image", "drawables", "output", "existing-mask", "selection-is", "path-is", "words", "model"]
+        "run-mode", "image", "drawables", "output", "existing-mask", "existing-selection", "selection-is", "mask-is",
+        "path-is", "objects", "confine", "words", "model"]
     assert noted["last"] == {"first": ["success", ""], "again": ["success", ""], "mask": True}
 
 
