@@ -77,6 +77,18 @@ TEXTS = (
 )
 """(name, label, meaning, default)."""
 
+EDGES = (
+    ("shift", _("Shift edge"), _("Pixels by which the subject gets larger; smaller when negative"), -30.0, 30.0, 0.0),
+    ("feather", _("Feather"), _("Pixels over which its edge gets softer, to either side"), 0.0, 50.0, 0.0),
+    ("contrast", _("Contrast"), _("How hard its edge gets, in per cent"), 0.0, 100.0, 0.0),
+)
+"""Numbers of the window: (name, label, meaning, lowest, highest, default)."""
+AMOUNT = ("amount", _("Decontamination"),
+          _("How far the old background is taken out of the colours at the edge, in per cent"), 0.0, 100.0, 100.0)
+CLEAN = ("clean", _("Clean colours"), _("Take the old background out of the colours of a new layer"))
+WINDOW = ("output", "existing-mask", "existing-selection")
+"""Names of CHOICES that the window has as well."""
+
 NAMES = [name for name, *_rest in (*CHOICES, *SWITCHES, *TEXTS)]
 
 
@@ -119,6 +131,21 @@ def add(procedure: Any) -> None:
         procedure.add_boolean_argument(name, label, meaning, False, GObject.ParamFlags.READWRITE)
     for name, label, meaning, default in TEXTS:
         procedure.add_string_argument(name, label, meaning, default, GObject.ParamFlags.READWRITE)
+
+
+def add_window(procedure: Any) -> None:
+    """Give the window's procedure its arguments."""
+    flags = GObject.ParamFlags.READWRITE
+    for name, label, meaning, options in CHOICES:
+        if name in WINDOW:
+            choice = Gimp.Choice.new()
+            for number, (nick, text, blurb) in enumerate(options):
+                choice.add(nick, number, text, blurb)
+            procedure.add_choice_argument(name, label, meaning, choice, options[0][0], flags)
+    for name, label, meaning, low, high, default in (*EDGES, AMOUNT):
+        procedure.add_double_argument(name, label, meaning, low, high, default, flags)
+    procedure.add_boolean_argument(*CLEAN, True, flags)
+    procedure.add_string_argument(*TEXTS[-1], flags)
 
 
 def help_text() -> str:

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """Matte Selection: a soft mask of what is selected, for GIMP 3.
 
-    procedures (this file) ──► dialog ──► work ──► subject   selection, path and words as a prompt
-                                            │ ───► service   finds or starts the local service; client speaks to it
-                                            └────► outcome   layer mask, new layer, selection or channel
+    procedures (this file) ──► dialog ──► work ──► subject   selection, mask, path and words as prompts
+             │                              │ ───► service   finds or starts the local service; client speaks to it
+             │                              └────► outcome   layer mask, new layer, selection or channel
+             └──► workbench (the window) ──► asking, editing, marks, pointing, viewing: what needs no GTK
+                             └─────────────► frame, drawing, edges: what is seen
 
 GIMP's Python has no torch and every call is a new, short process, so the model lives in the service. This plug-in needs
 nothing but Python's standard library and GIMP's own bindings.
@@ -31,13 +33,14 @@ sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 import arguments  # noqa: E402
 import work  # noqa: E402
 from client import ClientError  # noqa: E402
-from problem import told  # noqa: E402
+from problem import Problem, told  # noqa: E402
 from subject import Standing, layers_of  # noqa: E402
 from translation import _  # noqa: E402
 
 MATTE = "plug-in-matte-selection"
 LAST = "plug-in-matte-selection-last"
 CHECK = "plug-in-matte-selection-check"
+WINDOW = "plug-in-matte-selection-window"
 ICON = Path(__file__).resolve().parent / "matte_selection.svg"
 
 
@@ -77,6 +80,21 @@ def run_last(procedure: Any, mode: Any, image: Any, drawables: Any, _config: Any
     if status in (Gimp.PDBStatusType.SUCCESS, Gimp.PDBStatusType.CANCEL):
         return procedure.new_return_values(status, None)
     return _failed(procedure, Gimp.get_pdb().get_last_error())
+
+
+def run_window(procedure: Any, mode: Any, image: Any, drawables: Any, config: Any, _data: Any) -> Any:
+    """The procedure plug-in-matte-selection-window: the window one works in."""
+    def work_in_it() -> list[str] | None:
+        layers = layers_of(image, drawables)
+        if mode == Gimp.RunMode.NONINTERACTIVE:
+            raise Problem(_("This procedure is a window to work in. Without one call {name}.").format(name=MATTE))
+        if len(layers) != 1:
+            raise Problem(_("The window is for one layer. Select one in the Layers dialog and try again."))
+        from workbench import Workbench
+
+        return [] if Workbench(procedure, config, image, layers[0]).run() else None
+
+    return _guarded(procedure, work_in_it)
 
 
 def run_check(procedure: Any, config: Any, _data: Any) -> Any:
@@ -137,18 +155,30 @@ class MatteSelection(Gimp.PlugIn):  # type: ignore[misc]
         return False  # texts are translated here (translation.py)
 
     def do_query_procedures(self) -> list[str]:
-        return [MATTE, LAST, CHECK]
+        return [MATTE, LAST, WINDOW, CHECK]
 
     def do_create_procedure(self, name: str) -> Any:
         if name == CHECK:
             return self._create_check()
-        run = run_matte if name == MATTE else run_last
+        run = {MATTE: run_matte, LAST: run_last, WINDOW: run_window}[name]
         procedure = Gimp.ImageProcedure.new(self, name, Gimp.PDBProcType.PLUGIN, run, None)
         procedure.set_image_types("*")
-        procedure.set_sensitivity_mask(Gimp.ProcedureSensitivityMask.DRAWABLE
-                                       | Gimp.ProcedureSensitivityMask.DRAWABLES)
+        one, several = Gimp.ProcedureSensitivityMask.DRAWABLE, Gimp.ProcedureSensitivityMask.DRAWABLES
+        procedure.set_sensitivity_mask(one if name == WINDOW else one | several)
         if name == MATTE:
             self._describe_matte(procedure)
+        elif name == WINDOW:
+            procedure.set_menu_label(_("Matte Selection _Window..."))
+            procedure.set_documentation(
+                _("A window to work in: boxes, clicks, brush strokes and words, with the matte over the picture"),
+                _("Shows the layer with its matte over it. Boxes, clicks, brush strokes and words say what the subject "
+                  "is, and each correction is seen at once; its edge can be shifted, softened and made harder. The "
+                  "result becomes a layer mask, a new layer, the selection or a channel, and one step undoes it."),
+                WINDOW)
+            arguments.add_window(procedure)
+            procedure.add_string_return_value("warnings", _("Warnings"),
+                                              _("What is doubtful of the result; as a rule nothing"), "",
+                                              GObject.ParamFlags.READWRITE)
         else:
             procedure.set_menu_label(_("Matte Selection (last _values)"))
             procedure.set_documentation(_("Matte Selection again, with the values of its last use"),

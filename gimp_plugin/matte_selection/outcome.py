@@ -24,13 +24,14 @@ class Found:
     """A layer's matte: buffers of its size.
 
     share: "Y u16", the subject's in what the layer shows. title: what a new layer or channel is called. colours: clean
-    ones in sRGB, for a new layer.
+    ones in sRGB for a new layer, None for its layer's own. amount: how far they are cleaned, 0..1.
     """
 
     layer: Any
     share: Any
     title: str
     colours: Any = None
+    amount: float = 1.0
 
 
 OVER = {"add": "gegl:add", "subtract": "gegl:subtract", "multiply": "gegl:multiply"}
@@ -92,7 +93,7 @@ def _put_mask(layer: Any, share: Any) -> None:
 def _put_layer(image: Any, found: Found) -> None:
     """The subject alone, above its layer, which is hidden: else nothing of it would be seen."""
     layer = found.layer
-    sent = pixels.sent_colours(layer)
+    sent = None if found.colours is None else pixels.sent_colours(layer)
     new = _twin(image, layer)
     new.set_name(found.title)
     image.insert_layer(new, layer.get_parent(), image.get_item_position(layer))
@@ -101,7 +102,7 @@ def _put_layer(image: Any, found: Found) -> None:
     if not new.has_alpha():
         new.add_alpha()
     buffer = new.get_buffer()
-    pixels.put_clean(layer.get_buffer(), sent, found.colours, found.share, buffer)
+    pixels.put_clean(layer.get_buffer(), sent, found.colours, found.share, buffer, found.amount)
     buffer.flush()
     new.update(0, 0, layer.get_width(), layer.get_height())
     new.set_edit_mask(False)

@@ -96,7 +96,7 @@ def own_alpha(layer: Any) -> Any:
     return kept(width, height, "Y u16", (bytes(memoryview(strip).cast("H")[1::2]) for strip in both))
 
 
-class _Graph:
+class Graph:
     """GEGL operations over buffers: `source` and `apply` give what the next one takes, `write` does the work."""
 
     def __init__(self) -> None:
@@ -104,9 +104,11 @@ class _Graph:
         self._graph = Gegl.Node()
 
     def source(self, buffer: Any) -> Any:
+        """What gives a buffer's pixels."""
         return self._node("gegl:buffer-source", buffer=buffer)
 
     def apply(self, operation: str, over: Any, aux: Any = None, **properties: Any) -> Any:
+        """An operation over one or two others."""
         node = self._node(operation, **properties)
         over.link(node)
         if aux is not None:
@@ -114,6 +116,7 @@ class _Graph:
         return node
 
     def write(self, last: Any, target: Any) -> None:
+        """Do all of it, into a buffer."""
         last.link(self._node("gegl:write-buffer", buffer=target))
         self._last.process()
 
@@ -127,7 +130,7 @@ class _Graph:
 def combine(operation: str, one: Any, other: Any, width: int, height: int) -> Any:
     """The product ("gegl:multiply"), sum, difference or quotient ("gegl:divide", 0 where `other` is 0) of two masks,
     limited to 0..1."""
-    graph = _Graph()
+    graph = Graph()
     result = Gegl.Buffer.new("Y u16", 0, 0, width, height)
     graph.write(graph.apply(operation, graph.source(one), graph.source(other)), result)
     return result
@@ -137,16 +140,19 @@ def put_clean(source: Any, sent: Any, clean: Any, share: Any, target: Any, amoun
     """Write the subject of `source` into `target`, a buffer with alpha.
 
     source: the layer's own pixels. sent: the same as the service got them, in sRGB and within 0..1; clean: its clean
-    colours. share: the subject's in each pixel, by which the layer's alpha is multiplied.
+    colours, None to leave the layer's as they are. share: the subject's in each pixel, by which the layer's alpha is
+    multiplied.
 
     What is written is the layer's own colour and the difference that cleaning makes, times `amount` (0..1). So where
     nothing was to be cleaned every value stays as it is, also those that sRGB or 0..1 cannot hold.
     """
-    graph = _Graph()
-    change = graph.apply("gegl:subtract", graph.source(clean), graph.source(sent))
-    if amount != 1:
-        change = graph.apply("gegl:multiply", change, value=amount)
-    cleaned = graph.apply("gegl:add", graph.source(source), change)
+    graph = Graph()
+    cleaned = graph.source(source)
+    if clean is not None:
+        change = graph.apply("gegl:subtract", graph.source(clean), graph.source(sent))
+        if amount != 1:
+            change = graph.apply("gegl:multiply", change, value=amount)
+        cleaned = graph.apply("gegl:add", cleaned, change)
     graph.write(graph.apply("gegl:opacity", cleaned, graph.source(share)), target)
 
 

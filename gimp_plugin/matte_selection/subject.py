@@ -76,6 +76,11 @@ class Selected:
         _ok, selected, x0, y0, x1, y1 = Gimp.Selection.bounds(image)
         return cls(image.get_selection().get_buffer(), "Y u8", (x0, y0, x1, y1)) if selected else None
 
+    @staticmethod
+    def there(image: Any) -> bool:
+        """Whether something may be selected, as far as that is told at once."""
+        return image.get_channel_by_name(QUICK_MASK) is not None or not Gimp.Selection.is_empty(image)
+
     def rows(self, x: int, y: int, width: int, height: int) -> Iterator[bytes]:
         """A rectangle of it, one byte a pixel, row by row; 0 outside of the canvas."""
         return pixels.rows(self.buffer, x, y, width, height, self.form)
@@ -209,12 +214,12 @@ def _with_selection(common: dict[str, Any], selected: Selected, layer: Any, aske
     if asked.selection_is in ("keep", "drop"):
         if asked.selection_is in common:
             raise Problem(_("Selection and path are both to be strokes of one kind. Use one of them."))
-        return [{**common, asked.selection_is: _outline(selected, layer)}]
+        return [{**common, asked.selection_is: outline_of(selected, layer)}]
     if asked.selection_is == "outline" and not selected.is_rectangle():
         if "mask" in common or "trimap" in common:
             raise Problem(_("Both the selection and the mask of “{name}” are to be the outline of the subject. Use one "
                             "of them.").format(name=layer.get_name()))
-        return [{**common, "mask": _outline(selected, layer)}]
+        return [{**common, "mask": outline_of(selected, layer)}]
     return [{**common, "box": box}]
 
 
@@ -233,7 +238,7 @@ def _box(selected: Selected, layer: Any) -> list[int]:
     return box
 
 
-def _outline(selected: Selected, layer: Any) -> dict[str, Any]:
+def outline_of(selected: Selected, layer: Any) -> dict[str, Any]:
     """The selection where the layer is, as a mask of a prompt. Raises Problem when too little of it is there."""
     _ok, left, top = layer.get_offsets()
     width, height = layer.get_width(), layer.get_height()
@@ -290,10 +295,15 @@ def _with_path(prompt: dict[str, Any], image: Any, layer: Any, asked: Asked) -> 
         found: list[Any] = lines
         prompt[asked.path_is] = lines
     else:
-        found = [(numbers[at] - left, numbers[at + 1] - top) for path in image.get_selected_paths()
-                 for numbers in (path.stroke_get_points(stroke)[1] for stroke in path.get_strokes())
-                 for at in range(2, len(numbers), 6)]
+        found = points_of(image, left, top)
         prompt["points"], prompt["labels"] = found, [int(asked.path_is == "subject")] * len(found)
     if not found:
         raise Problem(_("The points of a path are to be used, but no path with points is selected. Click points with "
                         "the Paths tool, or do not use a path."))
+
+
+def points_of(image: Any, left: int, top: int) -> list[tuple[float, float]]:
+    """The anchors of the selected paths, from a layer's corner."""
+    return [(numbers[at] - left, numbers[at + 1] - top) for path in image.get_selected_paths()
+            for numbers in (path.stroke_get_points(stroke)[1] for stroke in path.get_strokes())
+            for at in range(2, len(numbers), 6)]
