@@ -21,6 +21,7 @@ from typing import Any
 
 import gi
 
+gi.require_version("Babl", "0.1")
 gi.require_version("Gegl", "0.4")
 gi.require_version("Gimp", "3.0")
 gi.require_version("GimpUi", "3.0")

@@ -162,7 +162,7 @@ class Workbench:
         return row
 
     def _canvas(self) -> Any:
-        self._area = Gtk.Layout(can_focus=True, hexpand=True, vexpand=True)
+        self._area = Gtk.Layout(can_focus=True, hexpand=True, vexpand=True, width_request=320, height_request=240)
         self._shown = Gtk.Image()
         self._area.put(self._shown, 0, 0)
         masks = Gdk.EventMask
@@ -178,7 +178,7 @@ class Workbench:
 
     def _footer(self) -> Any:
         row = Gtk.Box(orientation=Gtk.Orientation.HORIZONTAL, spacing=8)
-        self._status = Gtk.Label(label="", xalign=0.0, wrap=True, lines=2, max_width_chars=60)
+        self._status = Gtk.Label(label="", xalign=0.0, wrap=True, max_width_chars=60)
         self._bar = Gtk.ProgressBar(valign=Gtk.Align.CENTER)
         row.pack_start(self._status, True, True, 0)
         row.pack_start(self._bar, False, False, 0)
@@ -360,7 +360,7 @@ class Workbench:
             self._repaint(ground=False)
         elif control and name in ("z", "Z", "y"):
             self._step(back=name == "z")
-        elif control:
+        elif control or event.state & Gdk.ModifierType.MOD1_MASK:
             return False
         elif name == "space":
             self._space = True
