@@ -153,8 +153,8 @@ def check(layers: list[Any], asked: Asked) -> None:
             raise Problem(_("The pixels of “{name}” are locked. Unlock them in the Layers dialog, or choose another "
                             "kind of result.").format(name=layer.get_name()))
         if asked.output == "mask" and asked.existing_mask == "stop" and layer.get_mask() is not None:
-            raise Problem(_("The layer “{name}” has a mask already. Choose “Replace” or “Intersect”, or another kind of "
-                            "result.").format(name=layer.get_name()))
+            raise Problem(_("The layer “{name}” has a mask already. Choose “Replace” or “Intersect”, or another kind "
+                            "of result.").format(name=layer.get_name()))
 
 
 def _is_locked(layer: Any, output: str) -> bool:

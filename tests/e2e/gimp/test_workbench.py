@@ -9,11 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from matting_anything_core import read_image
+from matting_anything_core import Prompt, load_model, read_image
 
-from .session import HERE, Session
+from .session import HERE, Session, results
 from .test_window import LAYERS, changed
 
 pytestmark = pytest.mark.timeout(600)
@@ -56,3 +57,71 @@ def test_the_picture_is_zoomed_and_fitted_again(seen: Callable[[str], Any]) -> N
 
 def test_the_result_is_a_mask_that_one_step_undoes(seen: Callable[[str], Any]) -> None:
     assert changed(seen("taken_back"), seen("applied"), LAYERS) > 0.05
+
+
+BOX = (60.0, 20.0, 400.0, 500.0)
+
+
+@pytest.fixture(scope="module")
+def bench(new_session: Callable[[str], Session]) -> tuple[dict[str, Any], Callable[[str], Any]]:
+    """What bench.py noted, and the arrays it kept."""
+    session = new_session("bench")
+    finished = session.run(HERE / "bench.py", limit=300)
+    noted = results(session)
+    assert "failed" not in noted, noted["failed"]["error"]
+    assert finished.status == 0, finished.errors
+    for complaint in ("Traceback", "CRITICAL"):
+        assert complaint not in finished.errors, finished.errors
+    return noted, lambda name: np.load(session.folder / f"{name}.npz")
+
+
+def test_what_is_applied_is_what_the_library_makes_of_the_marks(bench: Any) -> None:
+    noted, kept = bench
+    assert noted["bench_mask"]["applied"] == ["done", ""]
+    model = load_model("lite", device="cpu")
+    embedding = model.embed(kept("bench_mask")["sent"])
+    first = model.matte(embedding, [Prompt(box=BOX)])[0]
+    wanted = model.matte(embedding, [Prompt(box=BOX, points=[(215, 380)], labels=[0], previous=first)])[0]
+    mask = kept("bench_mask")["mask"]
+    assert np.abs(mask - wanted.alpha).max() <= 1 / 255
+    assert mask[380, 215] < 0.5
+    assert noted["bench_mask"]["undo"]
+
+
+def test_the_edge_is_shifted_and_made_harder(bench: Any) -> None:
+    noted, kept = bench
+    assert noted["bench_edge"]["applied"] == ["done", ""]
+    model = load_model("lite", device="cpu")
+    alpha = model.matte(model.embed(kept("bench_mask")["sent"]), [Prompt(box=BOX)])[0].alpha
+    mask = kept("bench_edge")["mask"]
+    assert mask.mean() > alpha.mean() + 0.005
+    assert ((mask > 0.02) & (mask < 0.98)).mean() < 0.3 * ((alpha > 0.02) & (alpha < 0.98)).mean()
+    assert mask[alpha > 0.9].min() > 0.99
+
+
+def test_colours_are_cleaned_as_far_as_is_asked(bench: Any) -> None:
+    noted, kept = bench
+    assert [noted[f"bench_{name}"]["applied"][0] for name in ("clean", "half", "raw")] == ["done"] * 3
+    raw, half, clean = (kept(f"bench_{name}")["made"] for name in ("raw", "half", "clean"))
+    own = kept("bench_raw")["own"]
+    soft = (clean[..., 3] > 0.1) & (clean[..., 3] < 0.9)
+    assert np.abs(raw[..., :3] - own)[soft].max() < 1e-5
+    assert np.abs(clean[..., :3] - own)[soft].max() > 0.1
+    change, part = (np.abs(one[..., :3] - own)[soft].sum() for one in (clean, half))
+    assert 0.4 * change < part < 0.7 * change
+
+
+def test_a_mask_that_is_there_is_corrected(bench: Any) -> None:
+    noted, kept = bench
+    assert noted["bench_previous"]["applied"] == ["done", ""]
+    mask = kept("bench_previous")["mask"]
+    assert mask[72:108, 126:134].max() < 0.5
+    assert mask[200:400, 200:300].min() > 0.99
+
+
+def test_a_layer_that_was_painted_on_meanwhile_is_noticed(bench: Any) -> None:
+    noted = bench[0]["bench_changed"]
+    assert noted["applied"][0] == "refused"
+    assert "was changed while this window was open" in noted["applied"][1]
+    assert not noted["mask"]
+    assert noted["hint"].startswith("Drag a box around the subject")
