@@ -56,7 +56,7 @@ def run_matte(procedure: Any, mode: Any, image: Any, drawables: Any, config: Any
             if not dialog.ask(procedure, config, image, layers):
                 return None
             for standing in standings:
-                standing.check_there(image)
+                standing.check_there()
         warnings = work.matte_layers(image, layers, arguments.Asked.of(config))
         if image.get_base_type() == Gimp.ImageBaseType.INDEXED:
             warnings.append(_("This image is indexed: files of such images keep no soft edges. Change it to RGB "

@@ -26,22 +26,24 @@ SPARSE = 2000
 class Standing:
     """A layer as it was when its pixels were read. A mask moves along with its layer; all else would not fit it."""
 
+    image: Any
     layer: Any
     name: str
     size: tuple[int, int]
 
     @classmethod
     def of(cls, layer: Any) -> Standing:
-        return cls(layer, layer.get_name(), (layer.get_width(), layer.get_height()))
+        """A layer as it is now."""
+        return cls(layer.get_image(), layer, layer.get_name(), (layer.get_width(), layer.get_height()))
 
-    def check_there(self, image: Any) -> None:
+    def check_there(self) -> None:
         """Raise Problem when it is gone."""
-        if not image.is_valid() or not self.layer.is_valid() or self.layer.get_image() != image:
+        if not self.image.is_valid() or not self.layer.is_valid() or self.layer.get_image() != self.image:
             raise Problem(_("The layer “{name}” was deleted meanwhile. Nothing was changed.").format(name=self.name))
 
-    def check(self, image: Any) -> None:
+    def check(self) -> None:
         """Raise Problem when it is gone, or of another size."""
-        self.check_there(image)
+        self.check_there()
         now = self.layer.get_width(), self.layer.get_height()
         if now != self.size:
             raise Problem(_("The layer “{name}” has {now} pixels now and had {then} when its matte was begun. Nothing "

@@ -34,11 +34,11 @@ def matte_layers(image: Any, layers: list[Any], asked: Asked) -> list[str]:
     mattes: list[outcome.Found] = []
     warnings: list[str] = []
     for index, job in enumerate(jobs):
-        job.standing.check(image)
+        job.standing.check()
         span = index / len(layers), (index + 1) / len(layers)
         mattes += _mattes(running, job, asked, Progress(bar, *span), warnings)
     for job in jobs:
-        job.standing.check(image)
+        job.standing.check()
     outcome.put(image, mattes, asked)
     bar.end()
     return warnings
@@ -79,7 +79,7 @@ def _mattes(
     """A layer's mattes: one, or one for each object. Raises Problem when there is next to nothing in any of them."""
     layer, bar = job.standing.layer, progress.bar
     bar.say(_("Sending “{name}”…").format(name=job.standing.name))
-    picture = send(running, layer, progress.part(0.0, 0.15))
+    picture = _send(running, layer, progress.part(0.0, 0.15))
     everything = asked.separate and bool(asked.words)
     described = running.mattes(picture, job.prompts, _telling(bar, progress.part(0.15, 0.85)), model=asked.model,
                                **({"all_matches": True} if everything else {}))
@@ -94,12 +94,11 @@ def _mattes(
     for number, one in enumerate(described):
         matte = str(one["matte"])
         move = progress.part(0.85 + 0.15 * number / len(described), 0.85 + 0.15 * (number + 1) / len(described))
-        share, count = fetch(running, matte, layer, bar, move)
+        share, count = _fetch(running, matte, job.standing, bar, move)
         prompt = job.prompts[number] if len(described) == len(job.prompts) else job.prompts[0]
         most = max(most, count)
         if enough(prompt, count):
-            job.standing.check_there(layer.get_image())
-            colours = clean(running, matte, layer, bar) if asked.output == "layer" else None
+            colours = _clean(running, matte, job.standing, bar) if asked.output == "layer" else None
             if job.limits is not None:
                 share = pixels.combine("gegl:multiply", share, job.limits, *job.standing.size)
             found.append(outcome.Found(layer, share, _title(job, asked, one, number, len(described)), colours))
@@ -113,7 +112,7 @@ def _mattes(
     return found
 
 
-def send(running: client.Service, layer: Any, move: Share) -> str:
+def _send(running: client.Service, layer: Any, move: Share) -> str:
     """Bring a layer's pixels to the service; the picture's id there."""
     width, height = layer.get_width(), layer.get_height()
     form, channels = pixels.picture_format(layer)
@@ -122,23 +121,24 @@ def send(running: client.Service, layer: Any, move: Share) -> str:
                                  pixels.dtype(form))
 
 
-def fetch(running: client.Service, matte: str, layer: Any, bar: Bar, move: Share) -> tuple[Any, int]:
+def _fetch(running: client.Service, matte: str, standing: Standing, bar: Bar, move: Share) -> tuple[Any, int]:
     """The subject's share in what a layer shows, a buffer of "Y u16", and the number of pixels where it can be seen."""
-    width, height = layer.get_width(), layer.get_height()
+    width, height = standing.size
     counts: list[int] = []
     rows = counted(running.rows(matte, "alpha", "u16", (width, height, 1), bar.pulse), 2 * width * height, move)
     share = pixels.kept(width, height, "Y u16", pixels.seen(rows, counts))
-    if pixels.has_holes(layer):
+    standing.check()
+    if pixels.has_holes(standing.layer):
         # The matte of a picture with transparent pixels holds its alpha; a layer's own is multiplied with it once more.
-        share = pixels.combine("gegl:divide", share, pixels.own_alpha(layer), width, height)
+        share = pixels.combine("gegl:divide", share, pixels.own_alpha(standing.layer), width, height)
     return share, counts[0]
 
 
-def clean(running: client.Service, matte: str, layer: Any, bar: Bar) -> Any:
+def _clean(running: client.Service, matte: str, standing: Standing, bar: Bar) -> Any:
     """The clean colours of a matte as a buffer."""
-    width, height = layer.get_width(), layer.get_height()
+    width, height = standing.size
     bar.say(_("Cleaning the colours…"))
-    form = f"R'G'B' {pixels.depth(layer.get_image())}"
+    form = f"R'G'B' {pixels.depth(standing.image)}"
     rows = running.rows(matte, "foreground", pixels.dtype(form), (width, height, 3), bar.pulse)
     return pixels.kept(width, height, form, rows)
 

@@ -548,7 +548,7 @@ class Workbench:
             return False
         asked = replace(Asked(), **{name.replace("-", "_"): self._config.get_property(name)
                                     for name in arguments.WINDOW})
-        self._standing.check(self._image)
+        self._standing.check()
         check([self._layer], asked)
         self._source.check(self._layer)
         size = self._view.picture
@@ -561,7 +561,7 @@ class Workbench:
             colours = self._colours(Result("", data, size))
             if colours is None:
                 return False
-            self._standing.check(self._image)
+            self._standing.check()
         if self._source.channels == 4:
             share = pixels.combine("gegl:divide", share, pixels.own_alpha(self._layer), *size)
         title = (_("{name} (matte)") if asked.output == "layer" else _("Matte of {name}")).format(

@@ -188,7 +188,7 @@ def objects():
 def doubts():
     """What is said when it is not certain which is the subject."""
     said = {}
-    for name in ("photo.png", "noise.png"):
+    for name in ("photo.png", "many.png"):
         image = load(name)
         procedure = Gimp.get_pdb().lookup_procedure(MATTE)
         config = procedure.create_config()
@@ -272,7 +272,7 @@ def likeness():
         image.convert_color_profile(Gimp.ColorProfile.new_rgb_adobe(), Gimp.ColorRenderingIntent.PERCEPTUAL, True)
         pixels = read(layer, "R'G'B' float", 3).copy()
         pixels[300:320, 220:240] = (-0.6, 1.0, -0.2)  # AdobeRGB's green in sRGB's numbers, about
-        pixels[330:350, 220:240] = 2.28
+        pixels[(pixels.min(axis=2) > 0.85) & (np.arange(512)[:, None] > 200)] = 2.28  # where it is nearly white
         write(layer, "R'G'B' float", pixels)
         layer.set_opacity(60)
         layer.set_mode(Gimp.LayerMode.MULTIPLY)

@@ -24,8 +24,9 @@ Run = tuple[Session, Finished, dict[str, Any]]
 @pytest.fixture(scope="module")
 def run(new_session: Callable[[str], Session]) -> Run:
     session = new_session("outputs")
-    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-    write_image(session.folder / "noise.png", noise.repeat(4, 0).repeat(4, 1))
+    y, x = np.mgrid[0:192, 0:192] % 38 - 20
+    many = np.where((x ** 2 + y ** 2 < 144)[..., None], np.uint8([200, 60, 50]), np.uint8(120))
+    write_image(session.folder / "many.png", many)
     finished = session.run(HERE / "outputs.py", limit=600)
     return session, finished, results(session)
 
@@ -94,8 +95,8 @@ def test_without_a_selection_the_clear_subject_is_found(run: Run, expected: Call
 def test_it_is_said_when_the_subject_is_not_certain(run: Run) -> None:
     noted = run[2]["doubts"]
     assert noted["photo.png"] == ["success", ""]
-    assert noted["noise.png"][0] == "success", noted
-    assert "It is not certain that what was found in “noise.png” is its subject" in noted["noise.png"][1]
+    assert noted["many.png"][0] == "success", noted
+    assert noted["many.png"][1].startswith("It is not certain that what was found in “Background” is its subject")
 
 
 def test_the_layers_mask_may_be_outline_trimap_or_matte_to_correct(run: Run, expected: Callable[..., Matte]) -> None:
@@ -150,11 +151,11 @@ def test_several_boxes_give_one_result_or_one_each(run: Run, expected: Callable[
     assert {one["status"] for one in noted.values()} == {"success"}, noted
     assert noted["layers"]["titles"] == ["Background (matte)", "Background"]
     assert np.abs(arrays(run, "objects_layers")["made0"][..., 3] - together).max() <= STEP
-    assert noted["each"]["titles"] == ["Background (matte 2)", "Background (matte 1)", "Background"]
+    assert noted["each"]["titles"] == ["Background (matte 1)", "Background (matte 2)", "Background"]
     assert noted["channels"]["titles"] == ["Background (matte 2)", "Background (matte 1)"]
-    for number, alpha in enumerate(reversed(alphas)):
+    for number, alpha in enumerate(alphas):
         assert np.abs(arrays(run, "objects_each")[f"made{number}"][..., 3] - alpha).max() <= STEP
-        assert np.abs(arrays(run, "objects_channels")[f"made{number}"] - alpha).max() <= STEP
+        assert np.abs(arrays(run, "objects_channels")[f"made{1 - number}"] - alpha).max() <= STEP
 
 
 @pytest.mark.parametrize(("name", "shape"), [("ellipse_outline", "ellipse"), ("feather_outline", "feather")])
@@ -237,9 +238,9 @@ def test_a_new_layer_is_like_its_own_and_keeps_colours_that_srgb_cannot_hold(nam
     assert (noted["opacity"], noted["mode"], noted["visible"]) == (60, "multiply", True)
     assert np.abs(kept["mask"] - 0.5).max() < 0.01
     own, made = kept["own"], kept["made"]
-    green, bright = (slice(300, 320), slice(220, 240)), (slice(330, 350), slice(220, 240))
+    green, bright = (slice(300, 320), slice(220, 240)), own.min(axis=2) > (2.2 if name == "float" else 0.98)
     assert own[green][..., 0].max() < -0.1
-    assert own[bright].min() > (2.2 if name == "float" else 0.99)
+    assert bright.sum() > 100
     solid = made[..., 3] == 1
     assert solid[green].mean() > 0.9
     assert solid[bright].mean() > 0.9
