@@ -115,8 +115,9 @@ class Asked:
     @classmethod
     def of(cls, config: Any) -> Asked:
         """The values of a procedure's configuration."""
-        values = [config.get_property(name) for name in NAMES]
-        return cls(*(value if isinstance(value, bool) else (value or "").strip() for value in values))
+        values: list[Any] = [config.get_property(name) for name in NAMES]
+        cleaned: list[Any] = [value if isinstance(value, bool) else (value or "").strip() for value in values]
+        return cls(*cleaned)
 
 
 def add(procedure: Any) -> None:

@@ -52,9 +52,11 @@ class Asker:
     def ask(self, state: State, model: str, told: Callable[[dict[str, Any]], None],
             done: Callable[[State, Result | ClientError], None]) -> None:
         """Have the matte of a state made; what was asked for before is cancelled."""
+        def hear(event: dict[str, Any]) -> None:
+            self._later(told, event)
+
         def work() -> None:
-            self._answer(lambda: self.matte(state, model, lambda event: self._later(told, event)),
-                         lambda result: done(state, result))
+            self._answer(lambda: self.matte(state, model, hear), lambda result: done(state, result))
 
         self._want(work)
 

@@ -28,7 +28,7 @@ def ground(picture: Any, share: Any, view: View, edge: Edge, mode: str) -> Any:
         return whole
     if view.scale <= 1:
         part = (left - view.x, top - view.y, right - left, bottom - top)
-        scale, enlarged, place = view.scale, 1.0, (left, top)
+        scale, enlarged, place = view.scale, 1.0, (float(left), float(top))
     else:
         x0, y0 = int((left - view.x) / view.scale), int((top - view.y) / view.scale)
         x1 = min(int((right - view.x) / view.scale) + 1, view.picture[0])
@@ -37,7 +37,7 @@ def ground(picture: Any, share: Any, view: View, edge: Edge, mode: str) -> Any:
         scale, enlarged, place = 1.0, view.scale, (view.x + x0 * view.scale, view.y + y0 * view.scale)
     seen = _part(picture, share, part, scale, edge, mode)
     area = left, top, right - left, bottom - top
-    fitting = *area, float(place[0]), float(place[1]), enlarged, enlarged, GdkPixbuf.InterpType.NEAREST
+    fitting = *area, *place, enlarged, enlarged, GdkPixbuf.InterpType.NEAREST
     if mode in CHECKS and share is not None:
         seen.composite_color(whole, *fitting, 255, left, top, 8, *CHECKS[mode])
     else:

@@ -189,7 +189,7 @@ class Workbench:
         _heading(column, _("Begin with"))
         row = Gtk.Box(orientation=Gtk.Orientation.HORIZONTAL, spacing=4)
         _button(row, _("Subject"), _("What is most likely the picture's subject"), self._take_subject)
-        self._takes = [
+        self._takes: list[tuple[Any, Callable[[], bool]]] = [
             (_button(row, _("Selection"), _("The selection: a rectangle as a box, another shape as an outline"),
                      self._take_selection), lambda: Selected.there(self._image)),
             (_button(row, _("Mask"), _("The layer's mask, which marks then correct"), self._take_mask),
@@ -219,7 +219,8 @@ class Workbench:
         self._config.bind_property("clean", self._clean, "active",
                                    GObject.BindingFlags.BIDIRECTIONAL | GObject.BindingFlags.SYNC_CREATE)
         column.pack_start(self._clean, False, False, 0)
-        self._number(column, *[field[at] for field in (arguments.AMOUNT,) for at in (0, 1, 3, 4)])
+        name, label, _meaning, low, high, _default = arguments.AMOUNT
+        self._number(column, name, label, low, high)
         _heading(column, _("Result"))
         for name, label, _meaning, options in arguments.CHOICES:
             if name in arguments.WINDOW:
@@ -232,7 +233,7 @@ class Workbench:
                changed: Callable[[float], None]) -> Any:
         scale = Gtk.Scale.new_with_range(Gtk.Orientation.HORIZONTAL, low, max(high, low + 1), 1)
         scale.set_value(value)
-        scale.set_size_request(110, -1)
+        scale.set_size_request(160, -1)
         scale.set_value_pos(Gtk.PositionType.RIGHT)
         scale.set_digits(0)
         scale.set_tooltip_text(text)
@@ -503,8 +504,10 @@ class Workbench:
             self._bar.pulse()
         else:
             self._bar.set_fraction(0.0)
-        for button, there in self._takes:
-            button.set_sensitive(self._layer.is_valid() and there())
+        self._pulses += 1
+        if self._pulses % 5 == 1:  # GIMP is asked, which takes a while
+            for button, there in self._takes:
+                button.set_sensitive(self._layer.is_valid() and there())
         self._undo.set_sensitive(self._editing.can_undo)
         self._redo.set_sensitive(self._editing.can_redo)
         self._apply_button.set_sensitive(self._editing.state.shown is not None and not self._ending)
@@ -572,8 +575,12 @@ class Workbench:
     def _until(self, ready: Callable[[], object]) -> bool:
         """Let the window work until something is ready; False when it is cancelled or closed before."""
         cancelled: list[bool] = []
-        handlers = [self._window.connect(signal, lambda *_: bool(cancelled.append(True)) or True)
-                    for signal in ("response", "delete-event")]
+
+        def cancel(*_: object) -> bool:
+            cancelled.append(True)
+            return True
+
+        handlers = [self._window.connect(signal, cancel) for signal in ("response", "delete-event")]
         self._ending = True
         while not ready() and not cancelled:
             Gtk.main_iteration()
