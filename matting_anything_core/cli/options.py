@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING
 
 from ..errors import PromptError
+from ..options import CHOICES, OPTION_HELP, SWITCHES, MatteOptions
 from .output_options import add_file_arguments
 
 if TYPE_CHECKING:
@@ -123,13 +124,18 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
                        help="lite (bundled, the default), vit_b, vit_l, vit_h (see `matting-anything weights list`), "
                             "or a .safetensors file")
     group.add_argument("--device", default="auto", metavar="DEVICE", help="auto (default), cpu, cuda, cuda:1, mps")
-    group.add_argument("--guidance", choices=("auto", "mask", "alpha"), default="auto",
-                       help="what the matte grows from: mask (scenes with several things), alpha (one clear subject); "
-                            "auto (default) is the model's own choice")
-    group.add_argument("--sides", choices=("auto", "one", "two"), default="auto",
-                       help="let the matte change the mask's outside only (one) or its inside as well (two)")
-    group.add_argument("--postprocess", action="store_true",
-                       help="with --guidance alpha: keep nothing outside of the mask's bounds")
+    for name, values in CHOICES.items():
+        group.add_argument(f"--{name}", choices=values, default=values[0], help=OPTION_HELP[name])
+    for name, on in SWITCHES.items():
+        if on:
+            group.add_argument(f"--no-{name}", dest=name, action="store_false", help=f"do without: {OPTION_HELP[name]}")
+        else:
+            group.add_argument(f"--{name}", action="store_true", help=OPTION_HELP[name])
+
+
+def matte_options(args: argparse.Namespace) -> MatteOptions:
+    """How a matte is made, as the arguments say."""
+    return MatteOptions(**{name: getattr(args, name) for name in OPTION_HELP})
 
 
 def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
