@@ -92,7 +92,7 @@ class Workbench:
         self._ground: Any = None
         self._hover: tuple[float, float] | None = None
         self._space = self._painting = self._open = self._ending = False
-        self._error, self._stage = "", _("Matting…")
+        self._error, self._stage, self._pulses = "", _("Matting…"), 0
         self._asker = Asker(lambda wait: service.find(wait), self._source.pixels(), _later, self._found)
         self._build(procedure)
 
