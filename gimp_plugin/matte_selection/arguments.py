@@ -85,6 +85,7 @@ EDGES = (
 """Numbers of the window: (name, label, meaning, lowest, highest, default)."""
 AMOUNT = ("amount", _("Decontamination"),
           _("How far the old background is taken out of the colours at the edge, in per cent"), 0.0, 100.0, 100.0)
+BAND = ("band", _("Band"), _("Pixels to either side of the edge that are looked at anew"), 1.0, 100.0, 10.0)
 CLEAN = ("clean", _("Clean colours"), _("Take the old background out of the colours of a new layer"))
 WINDOW = ("output", "existing-mask", "existing-selection")
 """Names of CHOICES that the window has as well."""
@@ -143,7 +144,7 @@ def add_window(procedure: Any) -> None:
             for number, (nick, text, blurb) in enumerate(options):
                 choice.add(nick, number, text, blurb)
             procedure.add_choice_argument(name, label, meaning, choice, options[0][0], flags)
-    for name, label, meaning, low, high, default in (*EDGES, AMOUNT):
+    for name, label, meaning, low, high, default in (*EDGES, AMOUNT, BAND):
         procedure.add_double_argument(name, label, meaning, low, high, default, flags)
     procedure.add_boolean_argument(*CLEAN, True, flags)
     procedure.add_string_argument(*TEXTS[-1], flags)

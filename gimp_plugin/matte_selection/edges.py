@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,3 +53,25 @@ def adjusted(share: Any, width: int, height: int, edge: Edge) -> Any:
     result = Gegl.Buffer.new("Y u16", 0, 0, width, height)
     graph.write(node, result)
     return result
+
+
+SURE = bytes(127 if value > 242 else 0 for value in range(256))
+"""What of a matte, and of the same blurred, is surely the subject …"""
+PERHAPS = bytes(128 if value > 12 else 0 for value in range(256))
+"""… and what may be: both together are 255, and nothing of it is surely the background."""
+
+
+def trimap(share: Any, width: int, height: int, band: float) -> Iterator[bytes]:
+    """A trimap of a matte, one byte a pixel, in strips of rows: unknown where the matte is soft, and about as far as
+    `band` pixels from its edge to either side."""
+    blurred = adjusted(share, width, height, Edge(feather=band))
+    for sharp, soft in zip(*(pixels.strips(one, 0, 0, width, height, "Y u8") for one in (share, blurred)),
+                           strict=True):
+        sure = _number(sharp, SURE) & _number(soft, SURE)
+        perhaps = _number(sharp, PERHAPS) | _number(soft, PERHAPS)
+        yield (sure | perhaps).to_bytes(len(sharp), "little")
+
+
+def _number(strip: bytes, table: bytes) -> int:
+    """All of a strip as one number, whose bits Python combines at once."""
+    return int.from_bytes(strip.translate(table), "little")

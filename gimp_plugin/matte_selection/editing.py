@@ -45,10 +45,7 @@ class Result:
 
     def as_mask(self) -> dict[str, Any]:
         """The alpha as prompts hold it, with eight bits."""
-        packer = zlib.compressobj(1)
-        pieces = [packer.compress(strip[1::2]) for strip in self.rows()]
-        pieces.append(packer.flush())
-        return {"width": self.size[0], "height": self.size[1], "deflate": base64.b64encode(b"".join(pieces)).decode()}
+        return mask_of((strip[1::2] for strip in self.rows()), self.size)
 
 
 @dataclass(frozen=True)
@@ -140,6 +137,14 @@ class Editing:
     def can_redo(self) -> bool:
         """Whether there is a later one."""
         return self._at + 1 < len(self._states)
+
+
+def mask_of(strips: Iterable[bytes], size: tuple[int, int]) -> dict[str, Any]:
+    """Rows of one byte a pixel as prompts hold masks."""
+    packer = zlib.compressobj(1)
+    pieces = [packer.compress(strip) for strip in strips]
+    pieces.append(packer.flush())
+    return {"width": size[0], "height": size[1], "deflate": base64.b64encode(b"".join(pieces)).decode()}
 
 
 def packed(strips: Iterable[bytes]) -> tuple[bytes, int]:

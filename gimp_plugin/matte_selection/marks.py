@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import Any, Literal
 
 Point = tuple[float, float]
-Kind = Literal["box", "point", "stroke", "words", "outline", "subject"]
+Kind = Literal["box", "point", "stroke", "words", "outline", "trimap", "subject"]
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class Mark:
     """One mark.
 
     points: a box's two corners, the place of a point, or a stroke's line. label: 1 where it belongs to the object, 0
-    where it does not. width: of a stroke. words: what the object is called. mask: an outline, as prompts hold masks.
+    where it does not. width: of a stroke. words: what the object is called. mask: an outline or a trimap, as prompts
+    hold masks.
     """
 
     kind: Kind
@@ -50,6 +51,8 @@ def added(marks: Marks, mark: Mark) -> Marks:
     """The marks once another one is made: what says anew what the object is replaces what belonged to the old one."""
     if mark.corrects or (mark.kind == "box" and all(one.corrects for one in marks)):
         return (*marks, mark)
+    if mark.kind == "trimap":  # it was made of what they gave
+        return (*(one for one in marks if one.corrects), mark)
     if mark.kind == "words":
         return (*(one for one in marks if one.kind == "box"), mark)
     return (mark,)
@@ -74,8 +77,9 @@ def prompt_of(
     if previous is None:
         if "words" in starts:
             prompt["text"] = starts["words"].words
-        if "outline" in starts:
-            prompt["mask"] = dict(starts["outline"].mask or {})
+        for kind, name in (("outline", "mask"), ("trimap", "trimap")):
+            if kind in starts:
+                prompt[name] = dict(starts[kind].mask or {})
     points = [mark for mark in settled if mark.kind == "point"]
     if points:
         prompt["points"] = [mark.points[0] for mark in points]
@@ -89,7 +93,7 @@ def prompt_of(
         return {**prompt, "previous": previous} if any(mark.corrects for mark in marks) else None
     if "subject" in starts:
         return {**prompt, "subject": True}
-    said = {"box", "text", "mask", "keep"} & set(prompt) or 1 in prompt.get("labels", ())
+    said = {"box", "text", "mask", "trimap", "keep"} & set(prompt) or 1 in prompt.get("labels", ())
     return prompt if said else None
 
 

@@ -23,7 +23,7 @@ import service
 from arguments import Asked
 from asking import Asker, Pixels
 from client import ClientError
-from editing import Editing, Result, State, packed
+from editing import Editing, Result, State, mask_of, packed
 from gi.repository import Gdk, GimpUi, GLib, GObject, Gtk
 from marks import Mark
 from pointing import Pointer
@@ -215,6 +215,12 @@ class Workbench:
         _heading(column, _("Edge"))
         for name, label, _meaning, low, high, _default in arguments.EDGES:
             self._number(column, name, label, low, high)
+        name, label, _meaning, low, high, _default = arguments.BAND
+        self._number(column, name, label, low, high)
+        row = Gtk.Box(orientation=Gtk.Orientation.HORIZONTAL)
+        self._refine_button = _button(row, _("Refine the edge"), _(
+            "Find out anew what is within the band about the edge, as for hair and fur"), self._refine)
+        column.pack_start(row, False, False, 0)
         self._clean = Gtk.CheckButton.new_with_label(_("Clean colours in a new layer"))
         self._config.bind_property("clean", self._clean, "active",
                                    GObject.BindingFlags.BIDIRECTIONAL | GObject.BindingFlags.SYNC_CREATE)
@@ -444,6 +450,12 @@ class Workbench:
             self._editing.mark(Mark("point", (point,)))
         self._changed()
 
+    def _refine(self) -> None:
+        share, size = self._buffer(), self._view.picture
+        if share is not None:
+            strips = edges.trimap(share, *size, self._config.get_property("band"))
+            self._make(Mark("trimap", mask=mask_of(strips, size)))
+
     def _take_words(self, entry: Any) -> None:
         if entry.get_text().strip():
             self._make(Mark("words", words=entry.get_text().strip()))
@@ -506,11 +518,13 @@ class Workbench:
             self._bar.set_fraction(0.0)
         self._pulses += 1
         if self._pulses % 5 == 1:  # GIMP is asked, which takes a while
-            for button, there in self._takes:
-                button.set_sensitive(self._layer.is_valid() and there())
+            for button, usable in self._takes:
+                button.set_sensitive(self._layer.is_valid() and usable())
         self._undo.set_sensitive(self._editing.can_undo)
         self._redo.set_sensitive(self._editing.can_redo)
-        self._apply_button.set_sensitive(self._editing.state.shown is not None and not self._ending)
+        there = self._editing.state.shown is not None and not self._ending
+        self._apply_button.set_sensitive(there)
+        self._refine_button.set_sensitive(there)
         return bool(GLib.SOURCE_CONTINUE)
 
     def _fail(self, text: str) -> None:

@@ -42,6 +42,9 @@ def test_what_says_anew_what_the_object_is_replaces_what_belonged_to_the_old_one
     assert added((BOX, ON), WORDS) == (BOX, WORDS)
     assert added((BOX, WORDS), ON) == (BOX, WORDS, ON)
     assert added((BOX, ON), Mark("subject")) == (Mark("subject"),)
+    trimap = Mark("trimap", mask={"width": 3})
+    assert added((BOX, ON), trimap) == (ON, trimap)
+    assert prompt_of((ON, trimap)) == {"trimap": {"width": 3}, "points": [(50, 60)], "labels": [1]}
 
 
 def test_later_marks_overrule_earlier_ones_in_their_place() -> None:

@@ -22,6 +22,7 @@ from inside import keep, load, note, read, write  # noqa: E402
 
 sys.path.insert(0, os.path.expanduser("~/.config/GIMP/3.0/plug-ins/matte_selection"))
 import client  # noqa: E402
+import edges  # noqa: E402
 from marks import Mark  # noqa: E402
 from workbench import Workbench  # noqa: E402
 
@@ -67,6 +68,12 @@ class Bench(Workbench):
             self._window.destroy()
 
 
+def read_result(bench):
+    """The matte that is shown, H×W in 0..1."""
+    rows = b"".join(bench._editing.state.shown.rows())
+    return np.frombuffer(rows, "<u2").reshape(512, 512).astype(np.float32) / 65535
+
+
 def ways():
     bench = Bench(load("photo.png")).marked(BOX, Mark("point", ((215, 380),), 0))
     first = bench._editing.state
@@ -91,6 +98,15 @@ def ways():
         note(f"bench_{name}", applied=bench.apply())
         keep(f"bench_{name}", made=read(bench.image.get_layers()[0], "R'G'B'A float", 4),
              own=read(bench.layer, "R'G'B' float", 3))
+
+    bench = Bench(load("photo.png"), output="channel", band=12.0).marked(BOX)
+    trimap = b"".join(edges.trimap(bench._buffer(), 512, 512, 12.0))
+    before = read_result(bench)
+    bench._refine()
+    bench.settle()
+    keep("bench_refined", trimap=np.frombuffer(trimap, np.uint8).reshape(512, 512), before=before,
+         after=read_result(bench))
+    note("bench_refined", applied=bench.apply())
 
     image = load("photo.png")
     layer = image.get_layers()[0]

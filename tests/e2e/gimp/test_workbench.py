@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from matting_anything_core import Prompt, load_model, read_image
 
@@ -109,6 +110,29 @@ def test_colours_are_cleaned_as_far_as_is_asked(bench: Any) -> None:
     assert np.abs(clean[..., :3] - own)[soft].max() > 0.1
     change, part = (np.abs(one[..., :3] - own)[soft].sum() for one in (clean, half))
     assert 0.4 * change < part < 0.7 * change
+
+
+def test_the_band_about_the_edge_is_looked_at_anew(bench: Any) -> None:
+    kept = bench[1]("bench_refined")
+    trimap, before, after = kept["trimap"], kept["before"], kept["after"]
+    assert bench[0]["bench_refined"]["applied"] == ["done", ""]
+    assert set(np.unique(trimap)) == {0, 128, 255}
+    hard = before >= 0.5
+    far = ndimage.distance_transform_edt(hard) + ndimage.distance_transform_edt(~hard)
+    soft = (before > 0.06) & (before < 0.94)
+    assert (trimap[soft] == 128).all()
+    assert (trimap[far < 5] == 128).mean() > 0.95
+    clear = (far > 30) & ~ndimage.binary_dilation(soft, iterations=30)
+    assert clear.mean() > 0.2
+    assert (trimap[clear] == np.where(hard, 255, 0)[clear]).all()
+    model = load_model("lite", device="cpu")
+    wanted = model.matte(model.embed(kept_picture(bench)), [Prompt(trimap=trimap)])[0].alpha
+    assert np.abs(after - wanted).max() < 1e-3
+    assert np.abs(after - before).max() > 0.1
+
+
+def kept_picture(bench: Any) -> Any:
+    return bench[1]("bench_mask")["sent"]
 
 
 def test_a_mask_that_is_there_is_corrected(bench: Any) -> None:
