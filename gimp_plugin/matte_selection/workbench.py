@@ -151,9 +151,9 @@ class Workbench:
         for button in (self._mark_tool, self._brush_tool):
             row.pack_start(button, False, False, 0)
         self._brush = self._scale(row, _("Brush size"), 1, max(self._view.picture) / 4, self._pointer.brush, self._size)
-        self._undo = _button(row, _("Undo"), _("Take the last step back (Ctrl+Z)"), lambda: self._step(back=True))
-        self._redo = _button(row, _("Redo"), _("Do it again (Ctrl+Shift+Z)"), lambda: self._step(back=False))
-        _button(row, _("Clear"), _("Take all marks away"), self._clear)
+        self._undo = _button(row, "edit-undo", _("Take the last step back (Ctrl+Z)"), lambda: self._step(back=True))
+        self._redo = _button(row, "edit-redo", _("Do it again (Ctrl+Shift+Z)"), lambda: self._step(back=False))
+        _button(row, "edit-clear", _("Take all marks away"), self._clear)
         _button(row, "−", _("Smaller (−, or the wheel)"), lambda: self._zoom(-1))
         _button(row, "+", _("Larger (+, or the wheel)"), lambda: self._zoom(1))
         _button(row, _("Fit"), _("All of the picture (0); drag it with the middle button, or with the space bar held"),
@@ -627,7 +627,11 @@ def _later(work: Callable[..., object], *values: object) -> None:
 
 
 def _button(box: Any, text: str, meaning: str, clicked: Callable[[], None]) -> Any:
-    button = Gtk.Button(label=text, tooltip_text=meaning)
+    """A button with a text, or with an icon where the text is the name of one."""
+    icon = text.startswith("edit-")
+    button = Gtk.Button.new_from_icon_name(text, Gtk.IconSize.BUTTON) if icon else Gtk.Button(label=text)
+    button.set_tooltip_text(meaning)
+    button.get_accessible().set_name(meaning if icon else text)
     button.connect("clicked", lambda _button: clicked())
     box.pack_start(button, False, False, 0)
     return button
