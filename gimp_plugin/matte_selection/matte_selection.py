@@ -21,11 +21,9 @@ from typing import Any
 
 import gi
 
-gi.require_version("Babl", "0.1")
-gi.require_version("Gegl", "0.4")
-gi.require_version("Gimp", "3.0")
-gi.require_version("GimpUi", "3.0")
-gi.require_version("Gtk", "3.0")
+for namespace, version in (("Babl", "0.1"), ("Gegl", "0.4"), ("Gimp", "3.0"), ("GimpUi", "3.0"), ("Gdk", "3.0"),
+                           ("GdkPixbuf", "2.0"), ("Gtk", "3.0")):
+    gi.require_version(namespace, version)
 
 from gi.repository import Gimp, Gio, GLib, GObject  # noqa: E402
 

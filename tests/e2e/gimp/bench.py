@@ -15,6 +15,7 @@ os.environ["NO_AT_BRIDGE"] = "1"
 import gi  # noqa: E402
 
 gi.require_version("GimpUi", "3.0")
+gi.require_version("Gdk", "3.0")
 gi.require_version("Gtk", "3.0")
 import numpy as np  # noqa: E402
 from gi.repository import Gimp, Gtk  # noqa: E402
