@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import torch
 
     from .image import ImageInput
-    from .options import Guidance, Sides
+    from .options import Band, Guidance, Sides
     from .pipeline.embedding import Embedding
     from .result import Background, Matte
     from .types import PromptInput
@@ -208,9 +208,9 @@ class BatchOptions:
     """How the results of a batch are made and written; equal for all of its items, and the same in every process.
 
     output, background, bits, strip, srgb, quality, png_level, adjustment: what is written, see `write_output`.
-    guidance, sides, postprocess, words: as for `matte`. max_pixels: as for `read_image`. max_side: larger images are
-    scaled before they are matted, so that their longer side has so many pixels, and so have their results; prompts stay
-    in pixels of the whole image, but for rules of one's own, which see the scaled one.
+    guidance, sides, postprocess, words, band, transparent: as for `matte`. max_pixels: as for `read_image`. max_side:
+    larger images are scaled before they are matted, so that their longer side has so many pixels, and so have their
+    results; prompts stay in pixels of the whole image, but for rules of one's own, which see the scaled one.
     """
 
     output: Output = "cutout"
@@ -227,6 +227,8 @@ class BatchOptions:
     words: Words = WORDS
     max_pixels: int | None = MAX_PIXELS
     max_side: int | None = None
+    band: Band = "auto"
+    transparent: bool = False
 
     def __post_init__(self) -> None:
         side = self.max_side
@@ -242,7 +244,8 @@ class BatchOptions:
                            self.strip, self.srgb, self.adjustment, self.guidance, self.sides, self.postprocess,
                            self.words if isinstance(self.words.grounding, str) else "",
                            ground if self.output == "composite" else "",
-                           *([] if self.max_side is None else [self.max_side]))
+                           *([] if self.max_side is None else [self.max_side]),
+                           *([] if (self.band, self.transparent) == ("auto", False) else [self.band, self.transparent]))
 
 
 OPTIONS = BatchOptions()
@@ -317,8 +320,8 @@ class Work:
             if self._kept is None or self._kept[0] is not image:
                 self._kept = image, self._network.embed(image, progress=progress)
             return matte(self._kept[1], [prompt], model=self._network, device=self._device, guidance=options.guidance,
-                         sides=options.sides, postprocess=options.postprocess, words=options.words,
-                         progress=progress)[0]
+                         sides=options.sides, postprocess=options.postprocess, band=options.band,
+                         transparent=options.transparent, words=options.words, progress=progress)[0]
 
     def write(self, item: Item, found: Matte, started: float, remark: str = "") -> Outcome:
         """Write and note a result. What goes wrong is in the outcome."""
@@ -366,6 +369,8 @@ def matte_batch(
     ordered: bool = True,
     times: Times | None = None,
     named: str | os.PathLike[str] | None = None,
+    band: Band = "auto",
+    transparent: bool = False,
 ) -> Generator[Outcome, None, None]:
     """Matte many images and yield what became of each.
 
@@ -383,7 +388,7 @@ def matte_batch(
     its rule included, is in its outcome.
     """
     options = BatchOptions(output, background, bits, strip, srgb, quality, png_level, adjustment, guidance, sides,
-                           postprocess, words, max_pixels, max_side)
+                           postprocess, words, max_pixels, max_side, band, transparent)
     network = model if isinstance(model, MattingAnything) else load_model(model, device=device)
     ledger = Ledger(journal, "" if journal is None else options.fingerprint(network, named or model), overwrite)
     work = Work(network, options, ledger, device=device, times=times)

@@ -209,7 +209,7 @@ def batch_options(args: argparse.Namespace) -> BatchOptions:
         output=args.output, background=background(args), bits=args.bits, strip=args.strip, srgb=args.srgb,
         quality=quality(args), png_level=png_level(args), adjustment=adjustment(args), guidance=args.guidance,
         sides=args.sides, postprocess=args.postprocess, max_pixels=max_pixels(args),
-        max_side=max_side(args),
+        max_side=max_side(args), band=args.band, transparent=args.transparent,
     )
 
 

@@ -51,7 +51,8 @@ def run(args: argparse.Namespace) -> int:
     loaded = time.perf_counter()
     with progress_bar() as progress:
         [result] = model.matte(model.embed(image, progress=progress), [Prompt(box=DEMO_BOX)], guidance=args.guidance,
-                               sides=args.sides, postprocess=args.postprocess, progress=progress)
+                               sides=args.sides, postprocess=args.postprocess, band=args.band,
+                               transparent=args.transparent, progress=progress)
     done = time.perf_counter()
     image.save(folder / "picture.png")
     write_image(folder / "alpha.png", result.alpha)

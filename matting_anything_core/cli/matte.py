@@ -245,10 +245,12 @@ def _one(job: _Job, source: str, target: Path | None, sheet: str | None) -> None
         with progress_bar(quiet=args.quiet) as progress:
             if args.all_matches:
                 mattes = all_matches(image, prompts[0], model=args.model, device=args.device, guidance=args.guidance,
-                                     sides=args.sides, postprocess=args.postprocess, progress=progress)
+                                     sides=args.sides, postprocess=args.postprocess, band=args.band,
+                                     transparent=args.transparent, progress=progress)
             else:
                 mattes = matte(image, prompts, model=args.model, device=args.device, guidance=args.guidance,
-                               sides=args.sides, postprocess=args.postprocess, progress=progress)
+                               sides=args.sides, postprocess=args.postprocess, band=args.band,
+                               transparent=args.transparent, progress=progress)
         if not mattes:
             raise NothingFoundError(f"nothing in {source} matches {args.text!r}")
         if job.adjustment is not None:

@@ -121,7 +121,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how")
     group.add_argument("--model", default="lite", metavar="NAME",
                        help="lite (bundled, the default), vit_b, vit_l, vit_h (see `matting-anything weights list`), "
-                            "or a .safetensors file")
+                            "or a .safetensors file; ViTMatte may take over alpha, by its name or as your own file: "
+                            "lite+vitmatte_s, vit_b+vitmatte_b, lite+FILE")
     group.add_argument("--device", default="auto", metavar="DEVICE", help="auto (default), cpu, cuda, cuda:1, mps")
     group.add_argument("--guidance", choices=("auto", "mask", "alpha"), default="auto",
                        help="what the matte grows from: mask (scenes with several things), alpha (one clear subject); "
@@ -130,6 +131,12 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
                        help="let the matte change the mask's outside only (one) or its inside as well (two)")
     group.add_argument("--postprocess", action="store_true",
                        help="with --guidance alpha: keep nothing outside of the mask's bounds")
+    group.add_argument("--band", choices=("auto", "narrow", "wide"), default="auto",
+                       help="with ViTMatte: how wide the band along the mask's edge is whose alpha is found; auto "
+                            "(default) is wide in hair and narrow along hard edges")
+    group.add_argument("--transparent", action="store_true",
+                       help="with ViTMatte: the object is seen through (glass, a veil), so alpha is found inside of it "
+                            "as well")
 
 
 def add_reading_arguments(parser: argparse.ArgumentParser) -> None:

@@ -233,7 +233,8 @@ def run(args: argparse.Namespace) -> int:
     clip = open_clip(args.clip)
     try:
         objects = marks_for(args, clip.read(0))
-        options = MatteOptions(guidance=args.guidance, sides=args.sides, postprocess=args.postprocess)
+        options = MatteOptions(guidance=args.guidance, sides=args.sides, postprocess=args.postprocess,
+                               band=args.band, transparent=args.transparent)
         if args.preview is not None:
             return _preview(args, clip, objects, options)
     finally:
