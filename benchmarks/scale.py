@@ -96,7 +96,7 @@ def plain_loop(folder: Path, out: Path) -> None:
         try:
             image = read_image(path)
             found = matte(image, (0, 0, image.width, image.height), model=model)
-            write_output(out / f"{path.stem}.png", found, "cutout")
+            write_output(out / f"{path.stem}.png", found)
         except MattingError as error:
             print(f"{path.name}: {error}", file=sys.stderr)
 
@@ -128,8 +128,10 @@ def run_way(way: str, folder: Path, out: Path, workers: int, threads: int) -> di
     def watch() -> None:
         nonlocal peak
         while process.poll() is None:
+            begun = time.monotonic()
             peak = max(peak, memory_of(tree(process.pid)))
-            time.sleep(0.5)
+            # Counting shared pages takes time, more the more processes there are: at most a fiftieth of a core.
+            time.sleep(max(0.5, 50 * (time.monotonic() - begun)))
 
     watcher = threading.Thread(target=watch)
     watcher.start()

@@ -14,11 +14,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
-from .adjust import Adjustment
 from .api import Words, load_model, matte
 from .boxes import concern
 from .errors import ImageError, MattingError
@@ -27,18 +26,19 @@ from .image import MAX_PIXELS, Image, readable_suffixes
 from .journal import INTENDED, Entry, Journal, file_state, fingerprint
 from .model import MattingAnything
 from .naming import distinct, key
-from .output import Output, write_output
+from .options import USUAL, MatteOptions, OptionKeywords
+from .output import OutputKeywords, OutputOptions, write_output
 from .shrink import Picture, read_picture, scaled_prompt
 from .times import Times
 from .types import Prompt
 
 if TYPE_CHECKING:
     import torch
+    from typing_extensions import Unpack
 
     from .image import ImageInput
-    from .options import Band, Guidance, Sides
     from .pipeline.embedding import Embedding
-    from .result import Background, Matte
+    from .result import Matte
     from .types import PromptInput
 
 PromptRule: TypeAlias = "Callable[[Image], PromptInput]"
@@ -203,37 +203,49 @@ def _named(path: Path, ambiguous: bool, suffix: str) -> Path:
     return path.with_name(path.name + suffix) if ambiguous else path.with_suffix(suffix)
 
 
-@dataclass(frozen=True)
-class BatchOptions:
-    """How the results of a batch are made and written; equal for all of its items, and the same in every process.
+class BatchKeywords(OutputKeywords, OptionKeywords, total=False):
+    """The fields of `BatchOptions`, and those of `MatteOptions`, as keywords."""
 
-    output, background, bits, strip, srgb, quality, png_level, adjustment: what is written, see `write_output`.
-    guidance, sides, postprocess, words, band, transparent: as for `matte`. max_pixels: as for `read_image`. max_side:
-    larger images are scaled before they are matted, so that their longer side has so many pixels, and so have their
-    results; prompts stay in pixels of the whole image, but for rules of one's own, which see the scaled one.
+    words: Words
+    max_pixels: int | None
+    max_side: int | None
+
+
+@dataclass(frozen=True)
+class BatchOptions(OutputOptions):
+    """What is made of each image of a batch: what is written (see `OutputOptions`), and how it is matted.
+
+    Parameters
+    ----------
+    matte : MatteOptions
+        How it is matted.
+    words : Words
+        How text is found, see `matte`.
+    max_pixels : int, optional
+        As for `read_image`.
+    max_side : int, optional
+        Larger images are scaled before they are matted, so that their longer side has so many pixels, and so have their
+        results; prompts stay in pixels of the whole image, but for rules of one's own, which see the scaled one.
     """
 
-    output: Output = "cutout"
-    background: Background = (255, 255, 255)
-    bits: int | None = None
-    strip: bool = False
-    srgb: bool = False
-    quality: int | None = None
-    png_level: int | None = None
-    adjustment: Adjustment | None = None
-    guidance: Guidance | Literal["auto"] = "auto"
-    sides: Sides | Literal["auto"] = "auto"
-    postprocess: bool = False
+    matte: MatteOptions = USUAL
     words: Words = WORDS
     max_pixels: int | None = MAX_PIXELS
     max_side: int | None = None
-    band: Band = "auto"
-    transparent: bool = False
 
     def __post_init__(self) -> None:
         side = self.max_side
         if side is not None and (isinstance(side, bool) or not isinstance(side, int) or side < 16):
             raise ImageError(f"max_side was given as {side!r}; expected a whole number of pixels from 16, or None")
+
+    @classmethod
+    def of(cls, options: BatchOptions | None, keywords: BatchKeywords) -> BatchOptions:
+        """Options with keywords in the place of their fields. Raises MattingError for unknown ones."""
+        own = {one.name for one in fields(cls)} - {"matte"}
+        base = options or cls()
+        given: dict[str, Any] = {name: value for name, value in keywords.items() if name in own}
+        how = cast(OptionKeywords, {name: value for name, value in keywords.items() if name not in own})
+        return replace(base, **given, matte=MatteOptions.of(base.matte, how))
 
     def fingerprint(self, network: MattingAnything, model: object) -> str:
         """A text that changes when results would. model: the file of the network, if it was given as one."""
@@ -241,11 +253,10 @@ class BatchOptions:
             else self.background
         source = file_state(model) if isinstance(model, (str, os.PathLike)) and os.path.isfile(model) else ""
         return fingerprint(network.fingerprint, network.defaults, source, self.output, self.bits, self.quality,
-                           self.strip, self.srgb, self.adjustment, self.guidance, self.sides, self.postprocess,
+                           self.strip, self.srgb, self.adjustment, self.matte,
                            self.words if isinstance(self.words.grounding, str) else "",
                            ground if self.output == "composite" else "",
-                           *([] if self.max_side is None else [self.max_side]),
-                           *([] if (self.band, self.transparent) == ("auto", False) else [self.band, self.transparent]))
+                           *([] if self.max_side is None else [self.max_side]))
 
 
 OPTIONS = BatchOptions()
@@ -319,21 +330,18 @@ class Work:
         with self._times.matting() as progress:
             if self._kept is None or self._kept[0] is not image:
                 self._kept = image, self._network.embed(image, progress=progress)
-            return matte(self._kept[1], [prompt], model=self._network, device=self._device, guidance=options.guidance,
-                         sides=options.sides, postprocess=options.postprocess, band=options.band,
-                         transparent=options.transparent, words=options.words, progress=progress)[0]
+            return matte(self._kept[1], [prompt], model=self._network, device=self._device, options=options.matte,
+                         words=options.words, progress=progress)[0]
 
     def write(self, item: Item, found: Matte, started: float, remark: str = "") -> Outcome:
         """Write and note a result. What goes wrong is in the outcome."""
         given = found.prompt.mask is None and found.subject_score is None
         doubt = concern(found.box, found.image.width, found.image.height) if given else None
-        doubts, options, known = (*(() if doubt is None else (doubt,)), *found.warnings), self._options, None
+        doubts, known = (*(() if doubt is None else (doubt,)), *found.warnings), None
         try:
             if item.out is not None:
                 item.out.parent.mkdir(parents=True, exist_ok=True)
-                write_output(item.out, found, options.output, background=options.background, bits=options.bits,
-                             strip=options.strip, srgb=options.srgb, quality=options.quality,
-                             png_level=options.png_level, adjustment=options.adjustment, times=self._times)
+                write_output(item.out, found, self._options, times=self._times)
                 if self._ledger.journal is not None:
                     known = self._ledger.journal.note(
                         item.out, self._ledger.mark(item), score=round(found.score, 6), box=found.box,
@@ -350,34 +358,19 @@ def matte_batch(
     *,
     model: str | os.PathLike[str] | MattingAnything = "lite",
     device: str | torch.device = "auto",
-    output: Output = "cutout",
-    background: Background = (255, 255, 255),
-    bits: int | None = None,
-    strip: bool = False,
-    srgb: bool = False,
-    quality: int | None = None,
-    png_level: int | None = None,
-    adjustment: Adjustment | None = None,
+    options: BatchOptions | None = None,
     overwrite: bool = False,
-    guidance: Guidance | Literal["auto"] = "auto",
-    sides: Sides | Literal["auto"] = "auto",
-    postprocess: bool = False,
-    words: Words = WORDS,
-    max_pixels: int | None = MAX_PIXELS,
-    max_side: int | None = None,
     journal: Journal | None = None,
     ordered: bool = True,
     times: Times | None = None,
     named: str | os.PathLike[str] | None = None,
-    band: Band = "auto",
-    transparent: bool = False,
+    **keywords: Unpack[BatchKeywords],
 ) -> Generator[Outcome, None, None]:
     """Matte many images and yield what became of each.
 
     items: may be endless; a few are taken ahead. Items of the same image that follow each other share its embedding.
-    output, background, bits, strip, srgb, quality, png_level, adjustment: what is written, see `write_output`.
-    overwrite: also where the file is there already. max_pixels: as for `read_image`. max_side: see `BatchOptions`.
-    journal: notes how each result was
+    options: what is made of each and how; its fields, and those of `MatteOptions`, may be given as keywords as well
+    (`output="alpha"`). overwrite: also where the file is there already. journal: notes how each result was
     made; one whose image, prompt or settings have changed is then made anew, unless its file was changed by somebody
     else. ordered: yield them in the items' order, else as they are done. times: where seconds are counted, by stage.
     named: what a loaded model was loaded from, so that the journal is the one of processes that load it by themselves.
@@ -387,11 +380,10 @@ def matte_batch(
     Raises WeightsError and DeviceError when the model cannot be loaded; everything else that goes wrong with an item,
     its rule included, is in its outcome.
     """
-    options = BatchOptions(output, background, bits, strip, srgb, quality, png_level, adjustment, guidance, sides,
-                           postprocess, words, max_pixels, max_side, band, transparent)
+    how = BatchOptions.of(options, keywords)
     network = model if isinstance(model, MattingAnything) else load_model(model, device=device)
-    ledger = Ledger(journal, "" if journal is None else options.fingerprint(network, named or model), overwrite)
-    work = Work(network, options, ledger, device=device, times=times)
+    ledger = Ledger(journal, "" if journal is None else how.fingerprint(network, named or model), overwrite)
+    work = Work(network, how, ledger, device=device, times=times)
     with _Reading(items, ledger.known, work.read) as reading, ThreadPoolExecutor(WRITERS, "matting-write") as writers:
         pending: deque[Future[Outcome]] = deque()
         for item, read in reading:

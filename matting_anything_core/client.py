@@ -215,7 +215,7 @@ class Service:
         told : callable, optional
             Gets every event while it works: {"event": "progress", "stage": …, "share": 0..1} and the like.
         options
-            model, guidance.
+            model, and how the matte is made: guidance, sides, postprocess, detail, reference.
 
         Returns
         -------

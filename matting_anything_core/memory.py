@@ -7,6 +7,7 @@ and MPS's own errors, OpenCV's, and where the address space is limited (`ulimit 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import sys
@@ -31,6 +32,8 @@ _SIGNS = (
     "unable to allocate",
     "unable to mmap",
 )
+_QUOTED = re.compile(r"(?<!\w)(?:'[^']*'|\"[^\"]*\"|<[^>]*>)")
+"""Names of files and the like in an error, which may say anything."""
 _NUMBER = r"(\d+(?:\.\d*)?)"
 _ASKED = (
     (re.compile(rf"tried to allocate {_NUMBER} ([KMGT]i?B)", re.IGNORECASE), None),  # CUDA, MPS
@@ -62,7 +65,9 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     if not isinstance(error, (RuntimeError, OSError, ImportError)) and type(error).__module__ != "cv2":
         return False
-    text = str(error).lower()
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno == errno.ENOMEM
+    text = _QUOTED.sub("", str(error)).lower()
     return any(sign in text for sign in _SIGNS)
 
 

@@ -106,10 +106,12 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "band": get_args(Band),
 }
 """The values of the options that have a choice of words."""
-SWITCHES: tuple[str, ...] = ("postprocess", "detail", "reference", "transparent")
-"""The options that are on or off."""
+SWITCHES: dict[str, bool] = {one.name: one.default for one in fields(MatteOptions) if isinstance(one.default, bool)}
+"""The options that are on or off, and what they are unless something is said."""
 OPTION_HELP: dict[str, str] = {one.name: str(one.metadata["help"]) for one in fields(MatteOptions)}
 """A line of help for each option."""
+USUAL = MatteOptions()
+"""What a matte is made with unless something is said."""
 
 
 def chosen(value: str, default: Any) -> Any:

@@ -1,8 +1,9 @@
-"""What is written of a matte: cut-out, alpha, foreground or composite, as a picture file."""
+"""What is written of a matte: cut-out, alpha, foreground or composite, as an image file."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypedDict
 
 from .adjust import Adjustment, adjusted, cropped, premultiplied
 from .image import encode_image, output_format
@@ -18,39 +19,70 @@ if TYPE_CHECKING:
 Output = Literal["cutout", "alpha", "foreground", "composite"]
 
 
-def write_output(
-    path: str | os.PathLike[str],
-    matte: Matte,
-    output: Output = "cutout",
-    *,
-    background: Background = (255, 255, 255),
-    bits: int | None = None,
-    strip: bool = False,
-    srgb: bool = False,
-    quality: int | None = None,
-    png_level: int | None = None,
-    adjustment: Adjustment | None = None,
-    times: Times | None = None,
-) -> None:
-    """Write one picture file of a matte; the suffix says the format, and it is written whole or not at all.
+class OutputKeywords(TypedDict, total=False):
+    """The fields of `OutputOptions` as keywords."""
+
+    output: Output
+    background: Background
+    bits: int | None
+    strip: bool
+    srgb: bool
+    quality: int | None
+    png_level: int | None
+    adjustment: Adjustment | None
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """What is written of a matte, and how.
 
     Parameters
     ----------
-    output
+    output : {"cutout", "alpha", "foreground", "composite"}
         `cutout` (the object with transparency, clean edge colours), `alpha` (the matte in gray), `foreground` (the
-        object's colours, opaque) or `composite` (on `background`, see `Matte.composite`).
-    bits
-        8, 16, or None for those of the picture, or 8 where the format holds no more.
-    strip
-        Without the picture's resolution, EXIF, XMP and copyright.
-    srgb
-        Colours converted to sRGB instead of staying in the picture's own space.
-    quality
+        object's colours, opaque) or `composite` (on `background`).
+    background
+        Of a composite, see `Matte.composite`.
+    bits : {8, 16}, optional
+        Bits a channel; left out, those of the image, or 8 where the format holds no more.
+    strip : bool
+        Without the image's resolution, EXIF, XMP and copyright.
+    srgb : bool
+        Colours converted to sRGB instead of staying in the image's own space.
+    quality : int, optional
         1..100 for JPEG and lossy WebP, see `encode_image`.
-    png_level
+    png_level : int, optional
         0..9 for PNG, see `encode_image`.
-    adjustment
+    adjustment : Adjustment, optional
         What is done to the matte before.
+    """
+
+    output: Output = "cutout"
+    background: Background = (255, 255, 255)
+    bits: int | None = None
+    strip: bool = False
+    srgb: bool = False
+    quality: int | None = None
+    png_level: int | None = None
+    adjustment: Adjustment | None = None
+
+
+CUTOUT = OutputOptions()
+
+
+def write_output(
+    path: str | os.PathLike[str], matte: Matte, options: OutputOptions = CUTOUT, *, times: Times | None = None
+) -> None:
+    """Write one image file of a matte; the suffix says the format, and it is written whole or not at all.
+
+    Parameters
+    ----------
+    path
+        The file.
+    matte
+        What is written.
+    options
+        What of it, and how.
     times
         Where the seconds are counted.
 
@@ -60,53 +92,42 @@ def write_output(
         For what the format cannot hold and for what cannot be written.
     """
     times = times or Times()
-    form = output_format(path, bits=bits or 8, alpha=output == "cutout")
+    form = output_format(path, bits=options.bits or 8, alpha=options.output == "cutout")
     check_writable(path)
-    data = encode_output(matte, output, form, background=background, bits=bits, strip=strip, srgb=srgb,
-                         quality=quality, png_level=png_level, adjustment=adjustment, times=times)
+    data = encode_output(matte, form, options, times=times)
     with times.of("write"):
         write_bytes(path, data)
 
 
 def encode_output(
-    matte: Matte,
-    output: Output = "cutout",
-    form: Format = "png",
-    *,
-    background: Background = (255, 255, 255),
-    bits: int | None = None,
-    strip: bool = False,
-    srgb: bool = False,
-    quality: int | None = None,
-    png_level: int | None = None,
-    adjustment: Adjustment | None = None,
-    times: Times | None = None,
+    matte: Matte, form: Format = "png", options: OutputOptions = CUTOUT, *, times: Times | None = None
 ) -> bytes:
-    """The bytes of a picture file of a matte; parameters and errors as for `write_output`.
+    """The bytes of an image file of a matte; parameters and errors as for `write_output`.
 
     Parameters
     ----------
     form
         `png`, `tiff`, `webp` or `jpeg`.
     """
-    times = times or Times()
+    times, output, bits = times or Times(), options.output, options.bits
+    adjustment = options.adjustment
     with times.of("colours"):
         if adjustment is not None:
             matte = adjusted(matte, adjustment)
             matte = cropped(matte, adjustment.window(matte.alpha))
         if output != "alpha":
             picture = matte.opaque() if output == "foreground" else (
-                matte.composite(background) if output == "composite" else matte.cutout())
-            if srgb:
+                matte.composite(options.background) if output == "composite" else matte.cutout())
+            if options.srgb:
                 picture = picture.to_srgb()
             if output == "cutout" and adjustment is not None and adjustment.premultiplied:
                 picture = premultiplied(picture)
-            if strip:
+            if options.strip:
                 picture = picture.stripped()
     with times.of("compress"):
         if output != "alpha":
-            return encode_image(picture, form, bits=bits, quality=quality, png_level=png_level)
+            return encode_image(picture, form, bits=bits, quality=options.quality, png_level=options.png_level)
         if bits is None:
             bits = matte.image.bits if form in ("png", "tiff") else 8
-        return encode_image(matte.alpha, form, bits=bits, quality=quality, png_level=png_level,
-                            metadata=None if strip else matte.image.metadata)
+        return encode_image(matte.alpha, form, bits=bits, quality=options.quality, png_level=options.png_level,
+                            metadata=None if options.strip else matte.image.metadata)

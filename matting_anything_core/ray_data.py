@@ -239,16 +239,13 @@ class Matting:
         return self._work.read(source, name)
 
     def _made(self, row: Mapping[str, Any], found: Matte, started: float) -> dict[str, Any]:
-        options = self._step.options
         given = found.prompt.mask is None and found.subject_score is None
         doubt = concern(found.box, found.image.width, found.image.height) if given else None
         try:
             # A name may ask for another format than the others have.
             name = "" if self._step.out is None else str(row["out"])
             form = SUFFIXES.get(posixpath.splitext(name)[1].lower(), self._step.form)
-            data = encode_output(found, options.output, form, background=options.background,
-                                 bits=options.bits, strip=options.strip, srgb=options.srgb, quality=options.quality,
-                                 png_level=options.png_level, adjustment=options.adjustment)
+            data = encode_output(found, form, self._step.options)
             if self._step.out is not None:
                 self._step.out.put(name, data)
         except Exception as error:

@@ -22,7 +22,7 @@ from matting_anything_core.adjust import (
     inverted,
     premultiplied,
 )
-from matting_anything_core.output import write_output
+from matting_anything_core.output import OutputOptions, write_output
 
 
 def disc(radius: float, size: int = 101) -> np.ndarray:
@@ -107,10 +107,10 @@ def test_a_matte_is_adjusted_and_cropped_as_it_is_written(tmp_path: Path) -> Non
     alpha[20:30, 15:45] = 1
     found = replace(found, alpha=alpha)
     out = tmp_path / "x.png"
-    write_output(out, found, "alpha", adjustment=Adjustment(grow=2, crop=3))
+    write_output(out, found, OutputOptions("alpha", adjustment=Adjustment(grow=2, crop=3)))
     written = read_image(out)
     assert (written.width, written.height) == (30 + 4 + 6, 10 + 4 + 6)
-    write_output(out, found, adjustment=Adjustment(invert=True, premultiplied=True))
+    write_output(out, found, OutputOptions(adjustment=Adjustment(invert=True, premultiplied=True)))
     written = read_image(out)
     np.testing.assert_array_equal(written.alpha, 255 - 255 * alpha)
     assert not written.rgb[written.alpha == 0].any()

@@ -11,8 +11,10 @@ from collections.abc import Iterator
 import pytest
 
 from matting_anything_core.cli import build_parser, main
+from matting_anything_core.cli.options import matte_options
 from matting_anything_core.cli.parser import joined
 from matting_anything_core.cli.progress import log_lines, progress_bar
+from matting_anything_core.options import CHOICES, OPTION_HELP, SWITCHES, MatteOptions
 
 
 def parsers(parser: argparse.ArgumentParser | None = None) -> Iterator[argparse.ArgumentParser]:
@@ -32,6 +34,19 @@ def test_help_fits(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
         lines = parser.format_help().splitlines()
         assert not [line for line in lines if len(line) > width], parser.prog
         assert "\x1b" not in parser.format_help()
+
+
+@pytest.mark.parametrize("command", [["matte", "a.png", "-o", "b.png"], ["batch", "a", "-o", "b"], ["demo"],
+                                     ["video", "a.mp4", "-o", "b.mov"]])
+def test_every_option_of_a_matte_can_be_given(command: list[str]) -> None:
+    parser = build_parser()
+    assert matte_options(parser.parse_args(command)) == MatteOptions()
+    other: dict[str, object] = {name: values[-1] for name, values in CHOICES.items()}
+    other |= {name: not on for name, on in SWITCHES.items()}
+    assert other.keys() == OPTION_HELP.keys()
+    words = [f"--{name}={value}" if isinstance(value, str) else f"--{name}" if value else f"--no-{name}"
+             for name, value in other.items()]
+    assert matte_options(parser.parse_args([*command, *words])) == MatteOptions(**other)  # type: ignore[arg-type]
 
 
 def test_help_that_is_cut_can_still_be_typed(monkeypatch: pytest.MonkeyPatch) -> None:

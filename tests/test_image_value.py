@@ -24,7 +24,7 @@ from matting_anything_core.image.icc import (
     srgb_to_rgb,
 )
 from matting_anything_core.image.metadata import tidy_xmp
-from matting_anything_core.output import write_output
+from matting_anything_core.output import OutputOptions, write_output
 from matting_anything_core.result import Matte
 
 RNG = np.random.default_rng(0)
@@ -92,7 +92,7 @@ def test_descriptions_can_be_stripped(tmp_path):
     matte = matte_of(read_image(described("jpeg")))
     for output in ("cutout", "alpha", "foreground", "composite"):
         for strip in (False, True):
-            write_output(tmp_path / "a.tif", matte, output, strip=strip)
+            write_output(tmp_path / "a.tif", matte, OutputOptions(output, strip=strip))
             opened = PIL.Image.open(tmp_path / "a.tif")
             assert ("dpi" in opened.info, opened.getexif().get(33432)) == (
                 (False, None) if strip else (True, "(c) somebody"))
@@ -140,7 +140,7 @@ def test_results_stay_in_the_picture_s_space(profile, bits, tmp_path):
             assert (opened.rgb == pixels).all()
         assert read_image(whole.opaque().to_srgb().encode(form)).profile is None
     for srgb in (False, True):
-        write_output(tmp_path / "a.png", whole, srgb=srgb)
+        write_output(tmp_path / "a.png", whole, OutputOptions(srgb=srgb))
         written = read_image(tmp_path / "a.png")
         assert written.profile == (None if srgb else profile)
         assert np.abs(written.rgb8().astype(int) - image.rgb8()).max() <= 1

@@ -16,7 +16,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -203,13 +202,12 @@ def parse_workers(text: str) -> int | Literal["auto"]:
 def batch_options(args: argparse.Namespace) -> BatchOptions:
     """How the results are made and written."""
     from ..batch import BatchOptions
-    from .options import adjustment, background, max_pixels, max_side, png_level, quality
+    from .options import adjustment, background, matte_options, max_pixels, max_side, png_level, quality
 
     return BatchOptions(
         output=args.output, background=background(args), bits=args.bits, strip=args.strip, srgb=args.srgb,
-        quality=quality(args), png_level=png_level(args), adjustment=adjustment(args), guidance=args.guidance,
-        sides=args.sides, postprocess=args.postprocess, max_pixels=max_pixels(args),
-        max_side=max_side(args), band=args.band, transparent=args.transparent,
+        quality=quality(args), png_level=png_level(args), adjustment=adjustment(args), matte=matte_options(args),
+        max_pixels=max_pixels(args), max_side=max_side(args),
     )
 
 
@@ -219,9 +217,8 @@ def _begun(args: argparse.Namespace, items: list[Item], options: BatchOptions, w
     from ..batch import matte_batch
 
     if workers == 1:
-        how = {one.name: getattr(options, one.name) for one in fields(options)}
-        return matte_batch(items, model=args.loaded, device=args.device, overwrite=args.overwrite, journal=journal,
-                           times=times, named=args.model, **how)
+        return matte_batch(items, model=args.loaded, device=args.device, options=options, overwrite=args.overwrite,
+                           journal=journal, times=times, named=args.model)
     from ..workers import matte_in_processes
 
     return matte_in_processes(items, workers=workers, model=args.model, device=args.device, options=options,

@@ -37,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from ..image import read_image, write_image
     from ..sheet import draw_sheet
     from ..types import Prompt
+    from .options import matte_options
     from .progress import progress_bar
 
     folder = Path(args.out)
@@ -50,9 +51,8 @@ def run(args: argparse.Namespace) -> int:
     model = load_model(args.model, device=args.device)
     loaded = time.perf_counter()
     with progress_bar() as progress:
-        [result] = model.matte(model.embed(image, progress=progress), [Prompt(box=DEMO_BOX)], guidance=args.guidance,
-                               sides=args.sides, postprocess=args.postprocess, band=args.band,
-                               transparent=args.transparent, progress=progress)
+        [result] = model.matte(model.embed(image, progress=progress), [Prompt(box=DEMO_BOX)],
+                               matte_options(args), progress=progress)
     done = time.perf_counter()
     image.save(folder / "picture.png")
     write_image(folder / "alpha.png", result.alpha)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..options import CHOICES, OPTION_HELP
 from . import evaluate_clicks, evaluate_steadiness, evaluate_video
 
 if TYPE_CHECKING:
@@ -107,11 +108,10 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--box-jitter", type=float, default=0.0, metavar="SHARE",
                        help="move each side of a box by up to this share of its width or height, for example 0.05")
     group.add_argument("--seed", type=int, default=0, help="of the jitter (default 0); the same for all systems")
-    group.add_argument("--guidance", choices=("auto", "mask", "alpha"), default=None, help="what the matte grows from")
-    group.add_argument("--sides", choices=("auto", "one", "two"), default=None,
-                       help="merge outside of the mask only, or on both sides")
+    for name, values in CHOICES.items():
+        group.add_argument(f"--{name}", choices=values, default=None, help=OPTION_HELP[name])
     group.add_argument("--postprocess", action=argparse.BooleanOptionalAction, default=None,
-                       help="with alpha guidance: keep nothing outside of the mask's bounds")
+                       help=OPTION_HELP["postprocess"])
     group.add_argument("--instances", action=argparse.BooleanOptionalAction, default=None,
                        help="measure IMQ (default: where the paper does; extra: evaluate)")
     group.add_argument("--reference", action="store_true",

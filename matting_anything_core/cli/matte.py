@@ -25,6 +25,7 @@ from .options import (
     add_reading_arguments,
     adjustment,
     background,
+    matte_options,
     max_pixels,
     quality,
 )
@@ -241,16 +242,12 @@ def _one(job: _Job, source: str, target: Path | None, sheet: str | None) -> None
     started = time.monotonic()
     with warnings_heard() as said:
         image = read_image(standard_input() if source == "-" else source, max_pixels=job.max_pixels)
-        prompts = job.asked.on(image)
+        prompts, how = job.asked.on(image), matte_options(args)
         with progress_bar(quiet=args.quiet) as progress:
             if args.all_matches:
-                mattes = all_matches(image, prompts[0], model=args.model, device=args.device, guidance=args.guidance,
-                                     sides=args.sides, postprocess=args.postprocess, band=args.band,
-                                     transparent=args.transparent, progress=progress)
+                mattes = all_matches(image, prompts[0], how, model=args.model, device=args.device, progress=progress)
             else:
-                mattes = matte(image, prompts, model=args.model, device=args.device, guidance=args.guidance,
-                               sides=args.sides, postprocess=args.postprocess, band=args.band,
-                               transparent=args.transparent, progress=progress)
+                mattes = matte(image, prompts, how, model=args.model, device=args.device, progress=progress)
         if not mattes:
             raise NothingFoundError(f"nothing in {source} matches {args.text!r}")
         if job.adjustment is not None:
@@ -285,17 +282,18 @@ def _write_all(job: _Job, source: str, target: Path | None, image: Image, mattes
     """Write the files, two at a time, and name them in their order."""
     from dataclasses import replace
 
-    from ..output import write_output
+    from ..output import OutputOptions, write_output
 
     args = job.args
     # Alpha has been adjusted for all of them; what is left for the file is its crop and its colours.
     change = None if job.adjustment is None else replace(job.adjustment, grow=0.0, feather=0.0, invert=False)
+    written = OutputOptions(args.output, job.background, args.bits, args.strip, args.srgb, job.quality,
+                            adjustment=change)
 
     def write(file: Path, result: Matte) -> bool:
         """Whether something was replaced."""
         there = os.path.lexists(file)
-        write_output(file, result, args.output, background=job.background, bits=args.bits, strip=args.strip,
-                     srgb=args.srgb, quality=job.quality, adjustment=change)
+        write_output(file, result, written)
         return there
 
     if target is None:
@@ -307,18 +305,18 @@ def _write_all(job: _Job, source: str, target: Path | None, image: Image, mattes
         writing = [None if args.no_clobber and os.path.lexists(file) else pool.submit(write, file, result)
                    for file, result in zip(files, mattes, strict=True)]
         try:
-            for index, (file, result, written) in enumerate(zip(files, mattes, writing, strict=True)):
-                if written is None:
+            for index, (file, result, going) in enumerate(zip(files, mattes, writing, strict=True)):
+                if going is None:
                     _keep(args, source, file)
                     continue
-                replaced = written.result()
+                replaced = going.result()
                 _say(args, _record(job, source, file, image, result, index, len(mattes), replaced, said, started),
                      replaced)
                 _doubt(args, str(file), result)
         finally:
-            for written in writing:
-                if written is not None:
-                    written.cancel()
+            for going in writing:
+                if going is not None:
+                    going.cancel()
 
 
 def _to_standard_output(suffix: str, write: Any) -> None:

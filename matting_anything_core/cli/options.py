@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING
 
 from ..errors import PromptError
+from ..options import CHOICES, OPTION_HELP, SWITCHES, MatteOptions
 from .output_options import add_file_arguments
 
 if TYPE_CHECKING:
@@ -124,19 +125,18 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
                             "or a .safetensors file; ViTMatte may take over alpha, by its name or as your own file: "
                             "lite+vitmatte_s, vit_b+vitmatte_b, lite+FILE")
     group.add_argument("--device", default="auto", metavar="DEVICE", help="auto (default), cpu, cuda, cuda:1, mps")
-    group.add_argument("--guidance", choices=("auto", "mask", "alpha"), default="auto",
-                       help="what the matte grows from: mask (scenes with several things), alpha (one clear subject); "
-                            "auto (default) is the model's own choice")
-    group.add_argument("--sides", choices=("auto", "one", "two"), default="auto",
-                       help="let the matte change the mask's outside only (one) or its inside as well (two)")
-    group.add_argument("--postprocess", action="store_true",
-                       help="with --guidance alpha: keep nothing outside of the mask's bounds")
-    group.add_argument("--band", choices=("auto", "narrow", "wide"), default="auto",
-                       help="with ViTMatte: how wide the band along the mask's edge is whose alpha is found; auto "
-                            "(default) is wide in hair and narrow along hard edges")
-    group.add_argument("--transparent", action="store_true",
-                       help="with ViTMatte: the object is seen through (glass, a veil), so alpha is found inside of it "
-                            "as well")
+    for name, values in CHOICES.items():
+        group.add_argument(f"--{name}", choices=values, default=values[0], help=OPTION_HELP[name])
+    for name, on in SWITCHES.items():
+        if on:
+            group.add_argument(f"--no-{name}", dest=name, action="store_false", help=f"do without: {OPTION_HELP[name]}")
+        else:
+            group.add_argument(f"--{name}", action="store_true", help=OPTION_HELP[name])
+
+
+def matte_options(args: argparse.Namespace) -> MatteOptions:
+    """How a matte is made, as the arguments say."""
+    return MatteOptions(**{name: getattr(args, name) for name in OPTION_HELP})
 
 
 def add_reading_arguments(parser: argparse.ArgumentParser) -> None:

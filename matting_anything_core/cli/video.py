@@ -220,9 +220,9 @@ def read_marks(file: str) -> list[Marks]:
 
 def run(args: argparse.Namespace) -> int:
     """Matte the clip, say what is to be said; 0, or 130 when interrupted."""
-    from ..options import MatteOptions
     from ..video.smoothing import STRENGTH
     from ..video.source import open_clip
+    from .options import matte_options
 
     if (args.out is None) == (args.preview is None):
         raise PromptError("give -o OUT, or --preview FILE to look at a few frames first")
@@ -233,8 +233,7 @@ def run(args: argparse.Namespace) -> int:
     clip = open_clip(args.clip)
     try:
         objects = marks_for(args, clip.read(0))
-        options = MatteOptions(guidance=args.guidance, sides=args.sides, postprocess=args.postprocess,
-                               band=args.band, transparent=args.transparent)
+        options = matte_options(args)
         if args.preview is not None:
             return _preview(args, clip, objects, options)
     finally:

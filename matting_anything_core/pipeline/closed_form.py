@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..geometry import mask_window
 from .guided_filter import Guide
 
 if TYPE_CHECKING:
@@ -58,9 +59,7 @@ def solve_trimap(rgb: Array, trimap: Array) -> Array:
     unknown = trimap == 128
     if not unknown.any():
         return alpha
-    rows, columns = np.flatnonzero(unknown.any(1)), np.flatnonzero(unknown.any(0))
-    part = (slice(max(int(rows[0]) - MARGIN, 0), int(rows[-1]) + MARGIN + 1),
-            slice(max(int(columns[0]) - MARGIN, 0), int(columns[-1]) + MARGIN + 1))
+    part = mask_window(unknown, MARGIN).slices()
     image: Array = rgb[part]
     known: Array = np.where(unknown, -1.0, alpha)[part].astype(np.float64)
     height, width = known.shape

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..geometry import Fit, Window, resize_window
+from ..geometry import Fit, Window, mask_window, resize_window
 from .merging import grow
 from .prompting import MASK_LOGIT
 
@@ -32,12 +32,12 @@ def as_logits(alpha: np.ndarray[Any, Any], fit: Fit) -> Tensor:
 
 def around(changed: np.ndarray[Any, np.dtype[np.bool_]], fit: Fit) -> Window:
     """The part of a view's pixels in which a change of its mask, at the scaled size, can matter."""
-    rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
-    if not len(rows):
-        return Window(0, 0, 0, 0)
+    found = mask_window(changed)
+    if found.empty:
+        return found
     down, across = fit.height / fit.scaled[0], fit.width / fit.scaled[1]
-    inner = Window(int(rows[0] * down), int(columns[0] * across), int((rows[-1] + 1) * down) + 1,
-                   int((columns[-1] + 1) * across) + 1)
+    inner = Window(int(found.top * down), int(found.left * across), int(found.bottom * down) + 1,
+                   int(found.right * across) + 1)
     return grow(inner, int(AROUND * max(down, across)), (fit.height, fit.width))
 
 

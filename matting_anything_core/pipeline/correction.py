@@ -16,6 +16,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..geometry import mask_window
 from .color_model import Colors
 from .guided_filter import Guide
 from .seeds import KEEP, groups
@@ -129,7 +130,7 @@ def look_around(scene: Scene, seed: Bools, mark: int) -> Around:
     longest = max(height, width)
     depth = float(depths[seed].max()) if not open_.all() else longest
     depth = min(max(depth, SHALLOWEST), DEEPEST * longest)
-    part = _part(seed, int(REACH * depth) + MARGIN)
+    part = mask_window(seed, int(REACH * depth) + MARGIN).slices()
     away = cv2.distanceTransform((~seed[part]).astype(np.uint8), cv2.DIST_L2, 5)
     far = away / np.float32(depth)
     wrong, rgb = open_[part], scene.rgb[part]
@@ -158,15 +159,6 @@ def look_around(scene: Scene, seed: Bools, mark: int) -> Around:
     ]
     features = np.stack(columns, -1).astype(np.float32)
     return Around(part, features, wrong, (away <= CORE) & wrong)
-
-
-def _part(seed: Bools, reach: int) -> tuple[slice, slice]:
-    """The rows and columns of a seed and so many pixels about it."""
-    import numpy as np
-
-    rows, columns = np.flatnonzero(seed.any(1)), np.flatnonzero(seed.any(0))
-    return (slice(max(int(rows[0]) - reach, 0), int(rows[-1]) + reach + 1),
-            slice(max(int(columns[0]) - reach, 0), int(columns[-1]) + reach + 1))
 
 
 def _distance(lab: Array, weight: Array) -> Array:

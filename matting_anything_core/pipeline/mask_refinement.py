@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..geometry import Fit
+from ..geometry import Fit, mask_window
 from ..transfers import uploaded
 from .color_model import Colors
 from .guided_filter import Guide
@@ -155,10 +155,4 @@ def _small_components(there: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def _around(there: np.ndarray[Any, Any]) -> tuple[slice, slice]:
     """The rows and columns of what is there and AROUND pixels more."""
-    import numpy as np
-
-    rows, columns = np.flatnonzero(there.any(1)), np.flatnonzero(there.any(0))
-    if not len(rows):
-        return slice(0, 0), slice(0, 0)
-    return (slice(max(int(rows[0]) - AROUND, 0), int(rows[-1]) + AROUND + 1),
-            slice(max(int(columns[0]) - AROUND, 0), int(columns[-1]) + AROUND + 1))
+    return mask_window(there, AROUND).slices()

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..geometry import mask_bounds
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -142,10 +144,9 @@ def box_of(likely: Array, height: int, width: int) -> Box | None:
     if len(sums) < 2 or not sums.any():
         return None
     inside = (sums >= PART * sums.max())[labels] & (labels > 0)
-    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    x0, y0, x1, y1 = mask_bounds(inside)
     down, across = height / fine.shape[0], width / fine.shape[1]
-    return (float(columns[0] * across), float(rows[0] * down), float((columns[-1] + 1) * across),
-            float((rows[-1] + 1) * down))
+    return x0 * across, y0 * down, x1 * across, y1 * down
 
 
 def knows(encoder: nn.Module) -> bool:

@@ -15,6 +15,7 @@ from ..adjust import content_window
 from ..api import all_matches, load_model, matte
 from ..errors import WeightsError
 from ..foreground import composite, estimate_foreground
+from ..options import USUAL, MatteOptions
 from ..result import Matte
 from ..types import Prompt
 from ..weights import catalogue, store
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from ..image import Image
     from ..image.arrays import Array
     from ..model import MattingAnything
-    from ..options import Guidance
     from ..pipeline.embedding import Embedding
     from ..types import ProgressCallback
 
@@ -47,11 +47,11 @@ PATIENCE = 20.0
 
 @dataclass(frozen=True, eq=False)
 class Ask:
-    """A request for mattes of one picture. model: a name, or None for the service's own."""
+    """A request for mattes of one picture. model: a name, or None for the service's own. options: how they are made."""
 
     prompts: Sequence[Prompt]
     model: str | None = None
-    guidance: Guidance | Literal["auto"] = "auto"
+    options: MatteOptions = USUAL
     all_matches: bool = False
 
 
@@ -163,14 +163,14 @@ class Engine:
                 if any(prompt.text is not None for prompt in ask.prompts):
                     progress("words", 0.0)
                 if not ask.all_matches:
-                    found = matte(embedding, list(ask.prompts), model=model, device=self.settings.device,
-                                  guidance=ask.guidance, progress=progress)
+                    found = matte(embedding, list(ask.prompts), ask.options, model=model, device=self.settings.device,
+                                  progress=progress)
                 else:
                     found = []
                     room = self.settings.mattes(image.width * image.height)
                     for prompt in ask.prompts:
-                        found += all_matches(embedding, prompt, model=model, device=self.settings.device,
-                                             guidance=ask.guidance, most=max(room - len(found), 0), progress=progress)
+                        found += all_matches(embedding, prompt, ask.options, model=model, device=self.settings.device,
+                                             most=max(room - len(found), 0), progress=progress)
         self.cache.resize(name, _own_bytes(embedding))  # it may keep more now than it did before
         return found
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..options import OPTION_HELP, SWITCHES, MatteOptions
 from ..types import Prompt
 from . import form as forms
 from . import wire
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 IMAGE = ("image", "file")
 """The field of the picture; programs that know rembg's server call it `file`."""
 PROMPT = ("box", "points", "labels", "text")
-FIELDS = (*PROMPT, "prompt", "model", "guidance", "output", "format", "quality", "background", "crop")
+FIELDS = (*PROMPT, "prompt", "model", *OPTION_HELP, "output", "format", "quality", "background", "crop")
 EXPECTED = "expected box=120,40,560,700, points=300,200;40,40 with labels=1,0, text=the dog, a mask file, or prompt={…}"
 
 
@@ -31,7 +32,7 @@ class Asked:
     mask: bytes | None
     prompt: Mapping[str, Any]
     model: str | None
-    guidance: str
+    options: MatteOptions
     output: str
     form: wire.Form
     background: str
@@ -57,7 +58,7 @@ def read(form: forms.Form) -> Asked:
     output = texts.get("output", "cutout")
     if output not in wire.OUTPUTS:
         raise Malformed(f"output is {output[:40]!r}; expected {', '.join(wire.OUTPUTS)}")
-    return Asked(images[0], mask, prompt, texts.get("model"), wire.guidance_of(texts.get("guidance", "auto")), output,
+    return Asked(images[0], mask, prompt, texts.get("model"), _options(texts), output,
                  wire.form_of(texts, wire.OUTPUTS[output], output), texts.get("background", ""), wire.is_cropped(texts))
 
 
@@ -71,7 +72,18 @@ def ask_of(asked: Asked, image: Image, room: wire.Room, find: wire.Find) -> Ask:
         prompt = Prompt.of({name: value for name, value in fields.items() if value is not None})
     else:
         prompt = wire.prompt_of(fields, image, room, find)
-    return Ask([prompt], asked.model, wire.guidance_of(asked.guidance))
+    return Ask([prompt], asked.model, asked.options)
+
+
+def _options(texts: Mapping[str, str]) -> MatteOptions:
+    """The options of the matte in a form's texts, where switches are true or false."""
+    given: dict[str, Any] = {name: texts[name] for name in OPTION_HELP if name in texts}
+    for name in SWITCHES.keys() & given.keys():
+        value = {"true": True, "1": True, "false": False, "0": False}.get(given[name].lower())
+        if value is None:
+            raise Malformed(f"{name} is {given[name][:40]!r}; expected true or false")
+        given[name] = value
+    return wire.options_of(given)
 
 
 def _prompt(texts: Mapping[str, str]) -> dict[str, Any]:

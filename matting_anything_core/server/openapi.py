@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import __version__
+from ..options import CHOICES, OPTION_HELP, SWITCHES
 from .one_call import FIELDS
 from .pictures import DTYPES, FORMATS, RAW
 from .wire import OUTPUTS, PICTURE_FORMATS
@@ -110,9 +111,13 @@ def _schemas() -> dict[str, Schema]:
             description="One object: any mixture of these."),
         "Ask": _object({
             "prompts": {"type": "array", "items": _ref("Prompt"), "minItems": 1},
-            "model": _nullable(_TEXT), "guidance": {"enum": ["auto", "mask", "alpha"]},
+            "model": _nullable(_TEXT),
+            **{name: _nullable({"enum": list(values), "description": OPTION_HELP[name]})
+               for name, values in CHOICES.items()},
+            **{name: _nullable({"type": "boolean", "default": on, "description": OPTION_HELP[name]})
+               for name, on in SWITCHES.items()},
             "all_matches": {"type": "boolean", "description": "a matte for everything that the words name"},
-        }, optional=("model", "guidance", "all_matches")),
+        }, optional=("model", *OPTION_HELP, "all_matches")),
         "Matte": _object({
             "matte": _TEXT, "score": _NUMBER, "box": _nullable(box), "phrase": _nullable(_TEXT),
             "phrase_score": _nullable(_NUMBER), "width": _COUNT, "height": _COUNT, "empty": {"type": "boolean"},
@@ -206,7 +211,8 @@ def _one_call() -> Schema:
         "box": "left, top, right, bottom in pixels: 120,40,560,700", "points": "x,y;x,y: 300,200;40,40",
         "labels": "1,0: on the object or not, one for each point", "text": "words that name the object",
         "prompt": "a Prompt as JSON, in the place of these four", "model": "a name of /v1/status",
-        "guidance": "auto, mask or alpha", "output": ", ".join(OUTPUTS) + "; cutout unless given",
+        **{name: f"{', '.join(CHOICES.get(name, ('true', 'false')))}: {text}" for name, text in OPTION_HELP.items()},
+        "output": ", ".join(OUTPUTS) + "; cutout unless given",
         "format": "as for that output; png8 unless given", "quality": "1..100, for webp and jpeg",
         "background": f"for composite: {_BACKGROUND}", "crop": _CROP,
     }

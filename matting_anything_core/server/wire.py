@@ -19,6 +19,7 @@ from ..adjust import content_window
 from ..errors import PromptError
 from ..image import Image, encode_image, read_image
 from ..image.arrays import Array, quantise
+from ..options import CHOICES, OPTION_HELP, MatteOptions
 from ..pipeline.prompting import as_mask
 from ..types import Prompt
 from .engine import Ask
@@ -129,12 +130,12 @@ def read_ask(body: bytes, image: Image, settings: Settings, room: Room, find: Fi
     content = read_json(body)
     if not isinstance(content, dict):
         raise Malformed('the body is no JSON object; expected {"prompts": [{"box": [x0, y0, x1, y1]}]}')
-    unknown = sorted(set(content) - {"prompts", "model", "guidance", "all_matches"})
+    known = ("prompts", "model", "all_matches", *OPTION_HELP)
+    unknown = sorted(set(content) - set(known))
     if unknown:
-        raise Malformed(f"the body has the unknown field {unknown[0][:80]!r}; known are prompts, model, guidance and "
-                        "all_matches")
+        raise Malformed(f"the body has the unknown field {unknown[0][:80]!r}; known are {', '.join(known)}")
     prompts, model = content.get("prompts"), content.get("model")
-    guidance, everything = content.get("guidance", "auto"), content.get("all_matches", False)
+    everything = content.get("all_matches", False)
     if not isinstance(prompts, list) or not prompts:
         raise Malformed('prompts is missing or no list; expected [{"box": [x0, y0, x1, y1]}, …]')
     if model is not None and not isinstance(model, str):
@@ -148,14 +149,18 @@ def read_ask(body: bytes, image: Image, settings: Settings, room: Room, find: Fi
     asked = [prompt_of(item, image, room, find) for item in prompts]
     if everything and any(prompt.text is None for prompt in asked):
         raise PromptError("all_matches needs words in every prompt: {\"text\": \"dogs\"}")
-    return Ask(asked, model, guidance_of(guidance), everything)
+    return Ask(asked, model, options_of(content), everything)
 
 
-def guidance_of(value: Any) -> Literal["auto", "mask", "alpha"]:
-    """Check what the matte is to grow from. Raises Malformed."""
-    if value not in ("auto", "mask", "alpha"):
-        raise Malformed(f"guidance is {str(value)[:40]!r}; expected auto, mask or alpha")
-    return cast('Literal["auto", "mask", "alpha"]', value)
+def options_of(content: Mapping[str, Any]) -> MatteOptions:
+    """The options of a matte among the fields of a request; null is what is left out. Raises Malformed."""
+    given = {name: content[name] for name in OPTION_HELP if content.get(name) is not None}
+    if wrong := next((name for name, value in given.items() if name in CHOICES and not isinstance(value, str)), None):
+        raise Malformed(f"{wrong} is no text; expected {', '.join(CHOICES[wrong])}")
+    try:
+        return MatteOptions(**given)
+    except PromptError as error:
+        raise Malformed(str(error)[:200]) from None
 
 
 def prompt_of(item: Any, image: Image, room: Room, find: Find) -> Prompt:

@@ -14,6 +14,7 @@ from ..geometry import Fit
 from ..networks.m2m import Alphas, MaskToMatte
 from ..networks.sam import Sam
 from ..pipeline.mask_refinement import refine_mask
+from ..pipeline.masks import of_candidates
 from ..pipeline.prompting import DecoderPrompt, clip_to_box
 from ..types import Box
 from .encoder_task import normalised
@@ -84,8 +85,8 @@ class MatteTask(nn.Module):
 
     @torch.no_grad()
     def _frozen(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Features at the matte's square, and the mask logits N×1×h×w of the best candidate: of the decoder's low
-        resolution, or of the encoder's square when they are snapped."""
+        """Features at the matte's square, and the mask logits N×1×h×w as the model has them in use: of the decoder's
+        low resolution, or of the encoder's square when they are snapped."""
         pixels = normalised(self.sam, batch["rgb"], batch["size"])
         with torch.autocast(pixels.device.type, DTYPES[self.stage.precision],
                             enabled=self.stage.precision != "float32"):
@@ -93,7 +94,7 @@ class MatteTask(nn.Module):
         features = features.float()
         owner = torch.arange(len(pixels), device=pixels.device)
         logits, predicted = self.sam.decode(features, boxes=batch["box"], owner=owner)
-        low = logits[owner, predicted.argmax(1)].unsqueeze(1)
+        low = of_candidates(logits, predicted, blend=self.stage.snap).unsqueeze(1)
         if self.stage.snap:
             rows = zip(low, batch["box"].tolist(), batch["rgb"], batch["size"].tolist(), strict=True)
             low = torch.stack([_mended(*row) for row in rows])

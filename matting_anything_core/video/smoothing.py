@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..geometry import mask_window
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -51,17 +53,15 @@ def steadied(before: Array, alpha: Array, flow: Flow, strength: float = STRENGTH
     if strength <= 0 or before.shape != alpha.shape:
         return alpha
     height, width = alpha.shape
-    rows, columns = (np.flatnonzero(((before > 0) | (alpha > 0)).any(axis)) for axis in (1, 0))
-    if not len(rows):
-        return alpha
     # Only about the object, and what moved there.
     reach = int(np.abs(flow.back).max() * max(height / flow.back.shape[0], width / flow.back.shape[1])) + 2
-    top, bottom = max(rows[0] - reach, 0), min(rows[-1] + reach + 1, height)
-    left, right = max(columns[0] - reach, 0), min(columns[-1] + reach + 1, width)
-    part = slice(top, bottom), slice(left, right)
+    around = mask_window((before > 0) | (alpha > 0), reach)
+    if around.empty:
+        return alpha
+    part = around.slices()
     back = enlarged(flow.back, height, width)[part]
     weight = np.float32(strength) * resized(flow.sure, height, width)[part]
-    y, x = np.mgrid[top:bottom, left:right].astype(np.float32)
+    y, x = np.mgrid[part].astype(np.float32)
     # Cubic: linear weights would blur the edge a little more with every frame.
     moved = cv2.remap(before, x + back[..., 0], y + back[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     now = alpha[part]
@@ -106,10 +106,10 @@ def _steady_colours(before: Array, colours: Array, alpha: Array, flow: Flow, str
 
     height, width = alpha.shape
     soft = (alpha > 0) & (alpha < SOLID)
-    rows, columns = (np.flatnonzero(soft.any(axis)) for axis in (1, 0))
-    if not len(rows):
+    around = mask_window(soft)
+    if around.empty:
         return colours
-    part = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+    part = around.slices()
     back = enlarged(flow.back, height, width)[part]
     y, x = np.mgrid[part].astype(np.float32)
     moved = cv2.remap(before, x + back[..., 0], y + back[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

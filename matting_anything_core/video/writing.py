@@ -20,7 +20,7 @@ import numpy as np
 
 from ..errors import ImageError
 from ..image.write import check_writable
-from ..output import Output, write_output
+from ..output import Output, OutputOptions, write_output
 from .reading import Film, _reason, pyav, swscale_matrix
 
 if TYPE_CHECKING:
@@ -124,7 +124,8 @@ class SequenceWriter:
         from ..image import output_format
 
         output_format(pattern, bits=look.bits or 8, alpha=look.output == "cutout")
-        self.pattern, self._look = pattern, look
+        self.pattern = pattern
+        self._written = OutputOptions(look.output, look.background, bits=look.bits, quality=look.quality)
         try:
             pattern.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -136,9 +137,7 @@ class SequenceWriter:
 
     def write(self, index: int, time: int, matte: Matte) -> None:
         """One frame; see `Writer.write`."""
-        look = self._look
-        write_output(self.path(index), matte, look.output, background=look.background, bits=look.bits,
-                     quality=look.quality)
+        write_output(self.path(index), matte, self._written)
 
     def close(self) -> None:
         """Every file is whole already."""

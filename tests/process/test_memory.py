@@ -66,7 +66,7 @@ def test_real_errors_become_device_errors(fails):
     (RuntimeError("could not create a primitive"), None),
     (OSError("libtorch_cpu.so: failed to map segment from shared object"), None),
     (ImportError("libtorch_cpu.so: cannot allocate memory in static TLS block"), None),
-    (MemoryError(), None),
+    (MemoryError(), None), (OSError(12, "Cannot allocate memory"), None),
 ])
 def test_what_errors_say(error, nbytes):
     assert is_out_of_memory(error)
@@ -78,6 +78,9 @@ def test_what_errors_say(error, nbytes):
 @pytest.mark.parametrize("error", [
     RuntimeError("size mismatch"), ValueError("out of memory"), ImportError("no module named x"), KeyError("memory"),
     DeviceError("cuda:0 is out of memory"), FileNotFoundError(2, "No such file"),
+    FileNotFoundError(2, "No such file", "out of memory.png"),
+    OSError("cannot identify image file 'out of memory.png'"),
+    RuntimeError("unable to open file </photos/not enough memory/lite.pt> in read-only mode: No such file"),
 ])
 def test_other_errors_pass(error):
     assert not is_out_of_memory(error)

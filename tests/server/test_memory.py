@@ -266,7 +266,7 @@ def test_what_a_container_may_take_counts(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("place", ["box", "points", "labels", "text", "mask", "png", "width", "model", "guidance",
-                                   "prompts", "all_matches", "unknown"])
+                                   "detail", "prompts", "all_matches", "unknown"])
 @pytest.mark.parametrize("depth", [17, 100, 900, 5000])
 def test_deep_json_is_malformed(client: Client, place: str, depth: int) -> None:
     image = client.upload(picture(64, 80))

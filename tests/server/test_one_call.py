@@ -89,6 +89,14 @@ def test_a_mask_means_what_it_means_on_the_command_line(client: Client, kind: st
     np.testing.assert_array_equal(client.alpha(found["matte"]), truth.alpha)
 
 
+def test_how_the_matte_is_made(client: Client) -> None:
+    answer = ask(client, box="8,6,60,50", output="alpha", format="png16", guidance="alpha", sides="two",
+                 postprocess="true", detail="false")
+    assert answer.status_code == 200, answer.text
+    truth = matte(PICTURE, BOX, model=tiny_model(), guidance="alpha", sides="two", postprocess=True, detail=False)
+    np.testing.assert_allclose(read_image(answer.content).rgb[..., 0] / 65535, truth.alpha, atol=1 / 65535)
+
+
 @pytest.mark.parametrize(("output", "form", "kind"), [
     ("cutout", "webp", "WEBP"), ("composite", "webp", "WEBP"), ("composite", "jpeg", "JPEG"),
     ("composite", "png8", "PNG"), ("cutout", "tiff16", "TIFF"), ("alpha", "png16", "PNG"), ("mask", "webp", "WEBP"),
@@ -153,6 +161,7 @@ def test_without_a_prompt_it_is_the_clear_subject(client: Client) -> None:
     ({"box": "8,6,60,50", "background": "red"}, 400, "composite"), ({"box": "nan,6,60,50"}, 422, "finite"),
     ({"box": "500,500,600,600"}, 422, "outside"), ({"box": "8,6,60,50", "model": "x"}, 422, "no model"),
     ({"box": "8,6,60,50", "guidance": "x"}, 400, "guidance"),
+    ({"box": "8,6,60,50", "reference": "perhaps"}, 400, "true or false"),
 ])
 def test_what_is_refused(client: Client, fields: dict[str, Any], status: int, words: str) -> None:
     answer = ask(client, **fields)

@@ -112,9 +112,13 @@ def test_many_prompts_at_once_and_their_order(client: Client, image: str) -> Non
         {"mask": {"png": png}}, {"mask": {"width": 80, "height": 64, "deflate": deflate}, "box": None},
     ]
     asked: list[Any] = [*prompts[:3], {"mask": rough}, {"mask": rough}]
-    answers = client.mattes(image, *prompts, guidance="alpha").json()["mattes"]
-    for answer, truth in zip(answers, expected(PICTURE, asked, guidance="alpha"), strict=True):
-        np.testing.assert_array_equal(client.alpha(answer["matte"]), truth.alpha)
+    plain = client.mattes(image, *prompts).json()["mattes"]
+    for options in ({"guidance": "alpha"}, {"guidance": "alpha", "sides": "two", "postprocess": True},
+                    {"reference": True}):
+        answers = client.mattes(image, *prompts, **options).json()["mattes"]
+        for answer, truth in zip(answers, expected(PICTURE, asked, **options), strict=True):
+            np.testing.assert_array_equal(client.alpha(answer["matte"]), truth.alpha)
+        assert not np.array_equal(client.alpha(answers[0]["matte"]), client.alpha(plain[0]["matte"])), options
 
 
 def test_every_output_in_every_format(client: Client, made: str) -> None:
@@ -229,6 +233,8 @@ def test_pictures_that_are_refused(client: Client, path: str, body: bytes, heade
     (b'{"prompts": [{"box": [1, 2, 3, 4]}], "model": "vit_b"}', 422, "weights fetch vit_b"),
     (b'{"prompts": [{"box": [1, 2, 3, 4]}], "model": 7}', 400, "model"),
     (b'{"prompts": [{"box": [1, 2, 3, 4]}], "guidance": "x"}', 400, "guidance"),
+    (b'{"prompts": [{"box": [1, 2, 3, 4]}], "sides": ["one"]}', 400, "sides"),
+    (b'{"prompts": [{"box": [1, 2, 3, 4]}], "detail": 1}', 400, "detail"),
     (b'{"prompts": [{"box": [1, 2, 3, 4]}], "all_matches": 1}', 400, "all_matches"),
     (b'{"prompts": [{"box": [1, 2, 3, 4]}], "all_matches": true}', 422, "needs words"),
     (b'{"prompts": [{"box": [1, 2, 3, 4], "colour": 3}]}', 422, "colour"),
