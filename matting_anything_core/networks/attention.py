@@ -130,10 +130,10 @@ def _from_windows(x: Tensor, window: int, height: int, width: int) -> Tensor:
 def transform(blocks: Sequence[nn.Module], tokens: Tensor, after: Callable[[int, Tensor], Tensor]) -> Tensor:
     """Tokens B×h×w×C through transformer blocks with the parts that SAM's have; -> B×h×w×C.
 
-    after: called with each block's index and what it made, and gives what the next one takes. The blocks' weights get
-    no gradients on the CPU in float32 outside of training; in training mode blocks are computed by plain operations.
+    after: called with each block's index and what it made, and gives what the next one takes. As `encode_vit` does it,
+    but with gradients where tokens have them.
     """
-    if not uses_blocks(tokens) or torch.is_grad_enabled():
+    if not uses_blocks(tokens) or tokens.requires_grad:
         places: _Places = {}
         for index, block in enumerate(blocks):
             tokens = after(index, _fused_block(block, tokens, places))

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import fuse_conv_bn_eval
 
-from .attention import transform
+from .attention import Step, transform
 from .backbone import Shapes
 from .head_network import HeadNetwork
 
@@ -161,10 +161,11 @@ class Backbone(nn.Module):
         self.embeddings = embeddings
         self.encoder = Encoder(blocks)
 
-    def forward(self, pixels: Tensor) -> Tensor:
+    def forward(self, pixels: Tensor, step: Step) -> Tensor:
         blocks = cast("list[Block]", list(self.encoder.layer))
 
         def after(index: int, tokens: Tensor) -> Tensor:
+            step((index + 1) / len(blocks))
             neck = blocks[index].residual
             return tokens if neck is None else neck(tokens)
 
@@ -233,9 +234,10 @@ class Decoder(nn.Module):
             for above, beside, here in zip((width, *fusion), details, fusion, strict=False))
         self.matting_head = Head(fusion[-1], middle)
 
-    def forward(self, features: Tensor, pixels: Tensor) -> Tensor:
+    def forward(self, features: Tensor, pixels: Tensor, step: Step) -> Tensor:
         details = self.convstream(pixels.contiguous(memory_format=torch.channels_last))
-        for fuse in self.fusion_blocks:
+        for index, fuse in enumerate(self.fusion_blocks):
+            step(index / len(self.fusion_blocks))
             features = fuse(features, details.pop())
         return cast(Tensor, self.matting_head(features))
 
@@ -244,7 +246,8 @@ class VitMatte(nn.Module):
     """B×4×H×W float -> alpha B×1×H×W float32 in 0..1.
 
     The first three channels are (RGB in 0..1 - MEAN) / STD, the last is the trimap: 0 background, 1 foreground, and one
-    half (128 / 255) between them. H and W are multiples of MULTIPLE: what was padded is 0 in all channels.
+    half (128 / 255) between them. H and W are multiples of MULTIPLE: what was padded is 0 in all channels. step: called
+    now and then with the share that is done; it may raise to cancel.
     """
 
     def __init__(self, backbone: Backbone, decoder: Decoder) -> None:
@@ -257,8 +260,9 @@ class VitMatte(nn.Module):
         """Where it computes."""
         return self.backbone.embeddings.projection.weight.device
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        return torch.sigmoid(self.decoder(self.backbone(pixels), pixels).float())
+    def forward(self, pixels: Tensor, step: Step = lambda _share: None) -> Tensor:
+        features = self.backbone(pixels, lambda share: step(share / 2))
+        return torch.sigmoid(self.decoder(features, pixels, lambda share: step((1 + share) / 2)).float())
 
 
 def folded(network: VitMatte) -> VitMatte:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..geometry import Window
 from ..options import Band
 from .seeds import DROP, KEEP
 
@@ -75,7 +76,7 @@ class Widths:
 
 
 def widths(area: int, scale: float) -> Widths:
-    """Of an object of so many pixels of the input, in an image that is `scale` times as large as the input."""
+    """Of an object that has so many pixels in the input, in an image that is `scale` times as large as the input."""
     reach = min(max(REACH * area ** 0.5, NEAREST), FARTHEST)
     narrow = max(round(NARROW * scale), AT_LEAST)
     return Widths(narrow, max(round(reach * scale), narrow + 1))
@@ -83,7 +84,7 @@ def widths(area: int, scale: float) -> Widths:
 
 def make_trimap(
     inside: np.ndarray[Any, np.dtype[np.bool_]], logits: Array, rgb: Array, band: Band, hand: Hand = UNSAID, *,
-    transparent: bool = False,
+    transparent: bool = False, where: Window | None = None, size: tuple[int, int] | None = None,
 ) -> Trimap:
     """The trimap of one object.
 
@@ -92,7 +93,7 @@ def make_trimap(
     inside : ndarray
         H×W bool, the mask in the image's pixels.
     logits : ndarray
-        h×w float, the same as the decoder said it, at any smaller size; above 0 on the object.
+        h×w float, the same as the decoder said it, at any size; above 0 on the object.
     rgb : ndarray
         h×w×3 uint8, the image at that size.
     band : {"auto", "narrow", "wide"}
@@ -102,6 +103,9 @@ def make_trimap(
         What the user said.
     transparent : bool
         The object is one that is seen through: all of its inside is unknown.
+    where, size : optional
+        `inside` and `hand` are of this part of an image of so many rows and columns, and so is the result; logits and
+        rgb are of all of it.
 
     Returns
     -------
@@ -114,17 +118,17 @@ def make_trimap(
     if hand.trimap is not None:
         trimap = hand.trimap.copy()
     else:
-        height, width = inside.shape
-        scale = max(height / logits.shape[0], width / logits.shape[1], 1.0)
-        small = cv2.resize(inside.astype(np.uint8), logits.shape[::-1], interpolation=cv2.INTER_AREA) > 0
-        wide = widths(int(small.sum()), scale)
+        height, width = inside.shape if size is None else size
+        part = Window(0, 0, height, width) if where is None else where
+        scale = max(height / logits.shape[0], width / logits.shape[1])
+        wide = widths(int((logits > 0).sum()), scale)
         trimap = np.where(inside, np.uint8(FOREGROUND), np.uint8(BACKGROUND))
         distance = _distance(inside)
         trimap[distance <= (wide.reach if band == "wide" else wide.narrow)] = UNKNOWN
         if band == "auto":
             doubted = unsure(np.asarray(logits, np.float32), rgb, max(round(wide.reach / scale), 2))
-            doubted = cv2.resize(doubted.astype(np.uint8), (width, height), interpolation=cv2.INTER_LINEAR)
-            trimap[(doubted > 0) & (distance <= wide.reach)] = UNKNOWN
+            doubted = cv2.resize(doubted.astype(np.uint8), (width, height), interpolation=cv2.INTER_LINEAR) > 0
+            trimap[doubted[part.slices()] & (distance <= wide.reach)] = UNKNOWN
         if transparent:
             trimap[inside] = UNKNOWN
     if hand.marks is not None:

@@ -10,7 +10,7 @@ that the image is taken smaller.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -42,8 +42,14 @@ LARGEST = 1024
 """Side of a crop at most …"""
 ROOM = 2.0
 """… and how many times as large as the band is thick it is at least."""
+IN_ONE = 768
+"""An image of which no side is longer is one crop: cutting it would cost more than it saves."""
 AT_ONCE = 4
 """Crops that a graphics card computes together; some 600 MB each in half precision."""
+
+
+def _silent(_share: float) -> None:
+    return None
 
 
 class Crop(NamedTuple):
@@ -66,10 +72,10 @@ class VitMatteHead:
         whose ten bits alpha needs."""
         place = torch.device(device)
         kind = torch.float16 if place.type == "cuda" and dtype != torch.float32 else dtype
-        network = self.network
-        if place != network.device:
-            network = copy.deepcopy(network).to(place)
-        return VitMatteHead(network, kind)
+        here = self.network.device
+        if place.type == here.type and place.index in (None, here.index):
+            return VitMatteHead(self.network, kind)
+        return VitMatteHead(copy.deepcopy(self.network).to(place), kind)
 
     def alpha(
         self, view: View, mask: MaskLogits, binary: BinaryMask, rgb: Rgb, options: HeadOptions, report: Report,
@@ -79,7 +85,7 @@ class VitMatteHead:
         fit, device = view.fit, view.features.device
         whole = Window(0, 0, fit.height, fit.width)
         small = at_input_size(mask.logits, fit)[0, : fit.scaled[0], : fit.scaled[1]].float().cpu().numpy()
-        scale = max(fit.height / fit.scaled[0], fit.width / fit.scaled[1], 1.0)
+        scale = max(fit.height / fit.scaled[0], fit.width / fit.scaled[1])
         if hand.trimap is None:
             bounds = binary.bounds
             reach = widths(int((small > 0).sum()), scale).reach + 1
@@ -93,14 +99,14 @@ class VitMatteHead:
         # What is around the window is looked at as well, so that corrections of a part see the same as all of it.
         room = _grown(window, LARGEST, whole)
         trimap = make_trimap(
-            binary.within(whole)[0, 0].cpu().numpy(), small, view.rgb, options.band, hand,
-            transparent=options.transparent)[room.slices()]
+            binary.within(room)[0, 0].cpu().numpy(), small, view.rgb, options.band, hand.within(*room.slices()),
+            transparent=options.transparent, where=room, size=(fit.height, fit.width))
         report(0.1)
         alpha = matte_band(self, rgb[room.slices()], trimap, lambda share: report(0.1 + 0.85 * share),
-                           where=window.relative_to(room), smaller=1.0 if options.detail else scale)
+                           where=window.relative_to(room), smaller=1.0 if options.detail else max(scale, 1.0))
         return Patch(uploaded(torch.from_numpy(alpha), device)[None, None], window)
 
-    def solve(self, rgb: Rgb, trimap: Trimap) -> Tensor:
+    def solve(self, rgb: Rgb, trimap: Trimap, report: Report = _silent) -> Tensor:
         """The network's alpha B×1×H×W float32 of pictures B×H×W×3 and trimaps B×H×W, uint8, as they are."""
         place = self.network.device
         pixels = uploaded(torch.from_numpy(rgb), place).permute(0, 3, 1, 2).float() / 255
@@ -110,7 +116,7 @@ class VitMatteHead:
         height, width = trimap.shape[-2:]
         together = F.pad(together, (0, -width % MULTIPLE, 0, -height % MULTIPLE))
         with autocast(place, self.dtype):
-            return cast(Tensor, self.network(together))[..., :height, :width].float()
+            return cast(Tensor, self.network(together, report))[..., :height, :width].float()
 
 
 def vitmatte_head(network: nn.Module) -> VitMatteHead:
@@ -120,7 +126,7 @@ def vitmatte_head(network: nn.Module) -> VitMatteHead:
 
 
 def matte_band(
-    head: VitMatteHead, rgb: Rgb, trimap: Trimap, report: Callable[[float], None] = lambda _share: None, *,
+    head: VitMatteHead, rgb: Rgb, trimap: Trimap, report: Report = _silent, *,
     where: Window | None = None, smaller: float = 1.0,
 ) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Alpha of an image and its trimap, computed around what is unknown.
@@ -134,7 +140,7 @@ def matte_band(
     trimap : ndarray
         H×W uint8: 0 background, 255 foreground, 128 to be found.
     report : callable
-        Called with the share that is done; what it raises ends the work, between crops.
+        Called with the share that is done, several times a crop; what it raises ends the work.
     where : Window, optional
         The part that is wanted; left out, all of it.
     smaller : float
@@ -217,19 +223,22 @@ def _placed(first: int, side: int, length: int) -> tuple[int, int, int, int]:
 
 
 def _in_crops(head: VitMatteHead, rgb: Rgb, trimap: Trimap, unknown: np.ndarray[Any, np.dtype[np.bool_]], thick: int,
-              report: Callable[[float], None]) -> np.ndarray[Any, np.dtype[np.float32]]:
+              report: Report) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Alpha H×W, right where it is unknown, from crops that are faded into each other."""
     import numpy as np
 
     side = min(max(SIDE, -(-int(ROOM * thick) // 64) * 64), LARGEST)
+    if max(trimap.shape) <= IN_ONE:
+        side = max(side, *trimap.shape)
     parts = list(crops(unknown, side))
     total, weight = np.zeros(trimap.shape, np.float32), np.zeros(trimap.shape, np.float32)
     once = 1 if head.network.device.type == "cpu" else max(AT_ONCE * SIDE * SIDE // (side * side), 1)
 
     def found(start: int, stop: int) -> Array:
         chosen = [part.outer.slices() for part in parts[start:stop]]
-        return head.solve(np.stack([rgb[one] for one in chosen]),
-                          np.stack([trimap[one] for one in chosen]))[:, 0].cpu().numpy()
+        alpha = head.solve(np.stack([rgb[one] for one in chosen]), np.stack([trimap[one] for one in chosen]),
+                           lambda share: report((start + share * (stop - start)) / len(parts)))
+        return np.asarray(alpha[:, 0].cpu().numpy())
 
     done = 0
     for values in in_chunks(found, len(parts), once, device=head.network.device, what="crops of the image"):

@@ -228,8 +228,9 @@ def _with_head(segmenter: Source | None, head: Source, folders: Sequence[Source]
     """A segmenter with an alpha head of its own choosing."""
     if segmenter is None:
         raise WeightsError("an alpha head was named without a segmenter; name that too, e.g. lite+vitmatte_s")
-    part = None
-    for path in _segmenter_paths(segmenter, head, folders):
+    part, paths = None, _segmenter_paths(segmenter, head, folders)
+    heads = [] if head == GUIDED else _head_paths(segmenter, head, folders)  # before gigabytes are read
+    for path in paths:
         part = opened[path] = recognise(read_file(path, mapped=mapped))
         if part.sam:
             break
@@ -239,14 +240,13 @@ def _with_head(segmenter: Source | None, head: Source, folders: Sequence[Source]
     if head == GUIDED:
         return Checkpoint(part.architecture, part.square, part.square, part.sam, {},
                           {**part.raw.metadata, "file": str(part.raw.path)}, PairedHead(GUIDED, GUIDED, lambda: None))
-    [path] = _head_paths(segmenter, head, folders)
-    own = recognise(read_file(path, mapped=mapped))
+    own = recognise(read_file(heads[0], mapped=mapped))
     if own.head_network is None and own.m2m:
         check_pair(part, own)
         side = _matte_square(part, own)
         return Checkpoint(part.architecture, part.square, side, part.sam, own.m2m, _metadata(part, own))
     if own.head_network is None:
-        raise WeightsError(f"{path} holds a segmenter and no alpha head; what goes behind the + is "
+        raise WeightsError(f"{heads[0]} holds a segmenter and no alpha head; what goes behind the + is "
                            f"{', '.join([*catalogue.HEADS, GUIDED])}, or a file of ViTMatte")
     network = own.head_network
     paired = PairedHead(network.head, network.label(own.shapes), lambda: head_module(own))
