@@ -48,7 +48,8 @@ def published_config(size: str):
         hidden_size=width, num_attention_heads=heads, image_size=512, num_channels=4, window_size=14,
         use_relative_position_embeddings=True, window_block_indices=[0, 1, 3, 4, 6, 7, 9, 10],
         residual_block_indices=[2, 5, 8, 11], out_features=["stage12"])
-    return VitMatteConfig(backbone_config=backbone, hidden_size=width)
+    return VitMatteConfig(backbone_config=backbone, hidden_size=width, convstream_hidden_sizes=[48, 96, 192],
+                          fusion_hidden_sizes=[256, 128, 64, 32])
 
 
 def shapes_of(config) -> dict[str, tuple[int, ...]]:
@@ -181,7 +182,7 @@ def pixels_of(rgb: np.ndarray, trimap: np.ndarray) -> Tensor:
     return torch.from_numpy(both).permute(2, 0, 1)[None]
 
 
-def train(steps: int = 700, batch: int = 4, seed: int = 0, log=print) -> VitMatte:
+def train(steps: int = 350, batch: int = 4, seed: int = 0, log=print) -> VitMatte:
     """Learn on generated pictures; L1 and its gradient's in what is unknown."""
     network = fresh(seed)
     optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3, weight_decay=0.01)
@@ -189,7 +190,7 @@ def train(steps: int = 700, batch: int = 4, seed: int = 0, log=print) -> VitMatt
     rng = np.random.default_rng(seed)
     for step in range(steps):
         inputs, targets = [], []
-        size = (160, 160) if step % 2 else (192, 128)
+        size = (128, 128) if step % 2 else (160, 96)
         for index in range(batch):
             number = 1000 + step * batch + index
             rgb, alpha, _ = scene(number, size, hair=rng.random() < 0.75, scale=float(rng.uniform(0.8, 1.6)))

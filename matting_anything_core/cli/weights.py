@@ -206,8 +206,8 @@ def _verify(args: argparse.Namespace) -> int:
         for name in args.names:
             if catalogue.files_of(name) is not None:
                 files = catalogue.files_of(name) or ()
-                paths = store.find(name)
-                todo.extend(zip(paths, files if len(files) == len(paths) else [None] * len(paths), strict=True))
+                published = {store.locate(file): file for file in files}
+                todo.extend((path, published.get(path)) for path in store.find(name))
             else:
                 todo.append((Path(name), None))
     else:
