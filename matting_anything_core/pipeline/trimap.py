@@ -38,13 +38,13 @@ NEAREST, FARTHEST = 10, 72
 """… which is this many pixels of the input at least, and at most."""
 UNSURE = 1.5
 """Logits of a smaller amount are the decoder's "I do not know" (0.18..0.82)."""
-APART = 18.0
+APART = 12.0
 """How far apart colours of object and background must be (0..255, root mean square over the channels) to say
 anything."""
-OPPOSITE = 0.4
+OPPOSITE = 0.3
 """A pixel's colour says the opposite of the mask when it is this far on the way from its own side's colours to the
 other's …"""
-CROWDED = 0.06
+CROWDED = 0.04
 """… and a part of the edge is hair where at least this share of the pixels around says so: a few are noise."""
 
 
