@@ -4,8 +4,9 @@
 
 Each works in a process of its own, with the same weights (FILE, or made ones of the small network's sizes, which cost
 the same) and the same trimap: a disc with strands. Told are seconds (the whole way from uint8 to alpha, the best of
---rounds), the memory that it takes at its peak beside its weights, and, with trained weights, how far alpha in the
-band is apart. --limit bounds the memory of each: the whole image at 4 megapixels wants some 19 GB.
+--rounds; of the processor, which hold on a machine that does other work as well), the memory that it takes at its peak
+beside its weights, and, with trained weights, how far alpha in the band is apart. --limit bounds the memory of each:
+the whole image at 4 megapixels wants some 19 GB.
 """
 
 from __future__ import annotations
@@ -130,9 +131,9 @@ def child(which: str, side: int, weights: str | None, rounds: int, limit: int, o
     try:
         with torch.inference_mode():
             for _ in range(rounds):
-                started = time.perf_counter()
+                started = time.process_time()
                 alpha = work()
-                seconds.append(time.perf_counter() - started)
+                seconds.append(time.process_time() - started)
     except (RuntimeError, MemoryError) as error:
         print(json.dumps({"error": str(error).splitlines()[0][:100], "memory": limit / 2**20}))
         return
@@ -147,6 +148,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--limit", default="16G")
+    parser.add_argument("--only", choices=("whole", "crops"))
     parser.add_argument("--child", choices=("whole", "crops"), help=argparse.SUPPRESS)
     parser.add_argument("--out", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -161,7 +163,7 @@ def main() -> None:
           f"{len(list(crops(band, 512)))} crops, {arguments.threads} thread(s)")
     told, alphas = {}, {}
     with tempfile.TemporaryDirectory() as folder:
-        for which in ("crops", "whole"):
+        for which in [arguments.only] if arguments.only else ["crops", "whole"]:
             out = os.path.join(folder, f"{which}.npy")
             answer = subprocess.run(
                 [sys.executable, __file__, *sys.argv[1:], "--child", which, "--out", out], check=True,
