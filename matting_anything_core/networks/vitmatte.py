@@ -275,7 +275,7 @@ def folded(network: VitMatte) -> VitMatte:
     convolutions = network.decoder.matting_head.matting_convs
     convolutions[0] = fuse_conv_bn_eval(cast(nn.Conv2d, convolutions[0]), cast(nn.BatchNorm2d, convolutions[1]))
     convolutions[1] = nn.Identity()
-    network.decoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.decoder.to(memory_format=torch.channels_last)
     return network
 
 
