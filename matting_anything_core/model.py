@@ -33,9 +33,9 @@ from .options import CHOICES, MatteOptions, OptionKeywords, chosen
 from .pipeline.closed_form import solve_trimap
 from .pipeline.continuation import around, as_logits, weight_of
 from .pipeline.correction import corrected
-from .pipeline.crops import crop_for
+from .pipeline.crops import crop_for, is_loose
 from .pipeline.embedding import Embedding, View, visible_colours
-from .pipeline.heads import HEADS, TRANSPARENT, AlphaHead, BinaryMask, HeadOptions, Patch, build_head
+from .pipeline.heads import HEADS, ON_TRIMAPS, AlphaHead, BinaryMask, HeadOptions, Patch, build_head
 from .pipeline.mask_refinement import AWAY, refine_mask
 from .pipeline.masks import MaskLogits, at_input_size, of_candidates, united_masks
 from .pipeline.prompting import (
@@ -275,7 +275,7 @@ class MattingAnything:
         PromptError
             For an option that its alpha head does not have.
         """
-        if options.transparent and self.defaults.head not in TRANSPARENT:
+        if options.transparent and self.defaults.head not in ON_TRIMAPS:
             raise PromptError(f"transparent=True is for models with ViTMatte, and {self.name} has none: it would "
                               f"change nothing; expected a model such as {self.name.partition('+')[0]}+vitmatte_s, or "
                               "transparent=False")
@@ -368,7 +368,7 @@ class MattingAnything:
         view = self.view(embedding, self.window_for(prompt, image))
         told = decoder_prompt(prompt, view.window)
         mask = self.refine(view, self.segment(view, [told])[0], told, whole=True)
-        found = BinaryMask.of(mask, view.fit).bounds.moved(view.window.top, view.window.left)
+        found = BinaryMask.of(mask, view.fit, tight=True).bounds.moved(view.window.top, view.window.left)
         return box if found.empty else (float(found.left), float(found.top), float(found.right), float(found.bottom))
 
     @on_its_device("decoding the prompts")
@@ -503,7 +503,7 @@ class MattingAnything:
         it was made already. hand: what the user said of the view's pixels.
         """
         binary = BinaryMask.of(mask, view.fit, where) if binary is None else binary
-        if binary.bounds.empty and hand.trimap is None:
+        if binary.bounds.empty and (hand.trimap is None or self.defaults.head not in ON_TRIMAPS):
             return Patch(torch.zeros((1, 1, 0, 0), device=self.device), Window(0, 0, 0, 0))
         rgb = embedding.visible[view.window.slices()]
         return self._head.alpha(view, mask, binary, rgb, options,
@@ -558,6 +558,8 @@ class MattingAnything:
         else:
             rough = None if one.prompt.mask is None else one.prompt.mask[view.window.slices()]
             mask = self.refine(view, found, one.begins, whole=one.whole, rough=rough)
+            if self.defaults.tighten_boxes and one.whole and one.begins.box is not None and one.prompt.trimap is None:
+                view, one, found, mask = self._tightened(embedding, view, one, found, mask, how)
         if one.nothing:
             mask = mask._replace(logits=torch.full_like(mask.logits, AWAY))
         changed = np.zeros(view.fit.scaled, np.bool_)
@@ -593,6 +595,22 @@ class MattingAnything:
                      warnings=(*one.seeds.warnings, *_doubts(one.subject)),
                      subject_score=None if one.subject is None else one.subject.score,
                      source=Source(self, embedding, MatteOptions(**asdict(how))))
+
+    def _tightened(
+        self, embedding: Embedding, view: View, one: _Asked, found: MaskLogits, mask: MaskLogits, how: HeadOptions
+    ) -> tuple[View, _Asked, MaskLogits, MaskLogits]:
+        """What was found in a box, as decoded and refined, looked for again in its own bounds where the box is loose;
+        else as it is."""
+        box = one.prompt.box
+        bounds = BinaryMask.of(mask, view.fit, tight=True).bounds.moved(view.window.top, view.window.left)
+        if box is None or not is_loose(box, bounds):
+            return view, one, found, mask
+        tight = (float(bounds.left), float(bounds.top), float(bounds.right), float(bounds.bottom))
+        again = self._ask(embedding, _Ready(replace(one.prompt, box=tight)), how)
+        view = self.view(embedding, again.window)
+        found = self.segment(view, [again.begins])[0]
+        mask = self.refine(view, found, again.begins, whole=True)
+        return view, replace(again, prompt=one.prompt, subject=one.subject, nothing=one.nothing), found, mask
 
     def _within_trimap(
         self, embedding: Embedding, one: _Asked, alpha: np.ndarray[Any, Any]

@@ -47,15 +47,18 @@ class HeadOptions:
 
 
 class BinaryMask(NamedTuple):
-    """A mask in the view's pixels: bool inside its bounds, and the bounds (empty for an empty mask)."""
+    """A mask in the view's pixels: bool inside a window beyond which it is false; on the CPU the window is the mask's
+    bounds, empty for an empty mask."""
 
     inside: Tensor
     bounds: Window
 
     @classmethod
-    def of(cls, mask: MaskLogits, fit: Fit, where: Window | None = None) -> BinaryMask:
-        """The pixels of a view that a mask's logits mark; where: only those in a window."""
-        return cls(*upsample_mask(mask.logits, fit, where))
+    def of(
+        cls, mask: MaskLogits, fit: Fit, where: Window | None = None, *, tight: bool | None = None
+    ) -> BinaryMask:
+        """The pixels of a view that a mask's logits mark; where, tight: see `upsample_mask`."""
+        return cls(*upsample_mask(mask.logits, fit, where, tight=tight))
 
     def within(self, window: Window) -> Tensor:
         """1×1×h×w bool inside a window."""
@@ -97,7 +100,7 @@ class AlphaHead(Protocol):
         mask : MaskLogits
             The object's mask over the padded input.
         binary : BinaryMask
-            The same in the view's pixels; empty only where the hand has a trimap.
+            The same in the view's pixels; its window is empty only where the hand has a trimap, for heads that take it.
         rgb : ndarray
             H×W×3 uint8, the view's own pixels, not scaled.
         options : HeadOptions
@@ -171,7 +174,7 @@ class MaskToMatteHead:
                 cut = (..., *part.slices())
                 alpha[cut] = at(finer(stages, uncertain[cut]), part).where(uncertain[cut], alpha[cut])
             report(done)
-        return alpha
+        return alpha if alpha.device.type == "cpu" else alpha * inside.any()  # nothing of an empty mask
 
 
 def _os4(stages: Stages, _uncertain: Tensor) -> Callable[[Window], Tensor]:
@@ -239,5 +242,6 @@ HEADS: dict[str, Callable[[nn.Module | None, int], AlphaHead]] = {
     "mask_to_matte": _mask_to_matte, "guided": _guided, "vitmatte": _vitmatte,
 }
 """How each alpha head is made, by its name."""
-TRANSPARENT = ("vitmatte",)
-"""The heads that look for alpha inside of an object when they are told that it is transparent."""
+ON_TRIMAPS = ("vitmatte",)
+"""The heads that find alpha in the unknown part of a trimap: that of the user, or one that is made of the mask, with the
+inside of an object in it when they are told that it is transparent."""

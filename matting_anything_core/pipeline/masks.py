@@ -63,15 +63,30 @@ def at_input_size(logits: Tensor, fit: Fit) -> Tensor:
     return F.interpolate(logits.unsqueeze(0), size, mode="bilinear", align_corners=False)[0]
 
 
-def upsample_mask(logits: Tensor, fit: Fit, where: Window | None = None) -> tuple[Tensor, Window]:
-    """A mask's logits 1×any×any over the padded input -> the mask in pixels, as (bool inside its bounds, bounds).
+def upsample_mask(
+    logits: Tensor, fit: Fit, where: Window | None = None, *, tight: bool | None = None
+) -> tuple[Tensor, Window]:
+    """A mask's logits 1×any×any over the padded input -> the mask in pixels, as (bool inside a window, the window).
 
     Enlarged bilinearly to the input's size, cropped to what is not padding, resized bilinearly to the pixels, true
-    above 0 (as SAM does); only around what is positive, since what bilinear weights mix of negative values is negative.
-    where: only in this window.
+    above 0 (as SAM does).
+
+    Parameters
+    ----------
+    where : Window, optional
+        Only in this window.
+    tight : bool, optional
+        The window is the mask's bounds (empty for an empty mask), and only what is around them is computed, since what
+        bilinear weights mix of negative values is negative. Else it is `where`, or all of the view. Left out, tight on
+        the CPU alone: to find the bounds means to wait for a device, which costs more than computing it everywhere.
     """
     size = fit.height, fit.width
     square = at_input_size(logits, fit).unsqueeze(0)[..., : fit.scaled[0], : fit.scaled[1]]
+    if not (logits.device.type == "cpu" if tight is None else tight):
+        everywhere = Window(0, 0, *size).shared(where)
+        if everywhere.empty:
+            return torch.zeros((0, 0), dtype=torch.bool, device=logits.device), Window(0, 0, 0, 0)
+        return resize_window(square, size, everywhere)[0, 0] > 0, everywhere
     [box] = bounds(square[0] > 0)
     if not box.height:
         return torch.zeros((0, 0), dtype=torch.bool, device=logits.device), box

@@ -87,7 +87,7 @@ class VitMatteHead:
         small = at_input_size(mask.logits, fit)[0, : fit.scaled[0], : fit.scaled[1]].float().cpu().numpy()
         scale = max(fit.height / fit.scaled[0], fit.width / fit.scaled[1])
         if hand.trimap is None:
-            bounds = binary.bounds
+            bounds = mask_window(binary.inside.cpu().numpy()).moved(binary.bounds.top, binary.bounds.left)
             reach = widths(int((small > 0).sum()), scale).reach + 1
             if hand.marks is not None:
                 bounds = bounds.united(mask_window(hand.marks > 0))

@@ -166,7 +166,7 @@ def test_the_host_waits_for_a_few_numbers_and_the_result(models):
 
     found = {one["step"]: one for one in waits_of(models[1], read_image(tiny.picture(160, 240)), BOX)}
     assert found["embed"]["waits"] == 0, found["embed"]["places"]
-    assert found["second prompt"]["waits"] <= 5, found["second prompt"]["places"]
+    assert found["second prompt"]["waits"] <= 3, found["second prompt"]["places"]
 
 
 @only_cuda

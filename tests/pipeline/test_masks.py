@@ -41,6 +41,16 @@ def test_only_what_can_be_positive_is_enlarged_and_nothing_is_lost(fit: Fit, den
             assert (box, inside.shape) == (Window(0, 0, 0, 0), (0, 0))
 
 
+@pytest.mark.parametrize("where", [None, Window(2, 3, 30, 21), Window(0, 0, 0, 5)])
+@pytest.mark.parametrize("density", [0.0, 0.05])
+def test_without_looking_for_bounds_it_is_the_same_mask(density: float, where: Window | None) -> None:
+    fit, logits = Fit(40, 30, 32), spots(3, 8, density)
+    inside, window = upsample_mask(logits, fit, where, tight=False)
+    asked = Window(0, 0, 40, 30) if where is None else where
+    assert window.empty if asked.empty else window == asked
+    np.testing.assert_array_equal(inside.numpy(), whole(logits, fit)[window.slices()])
+
+
 def test_a_mask_in_a_window_is_that_part_of_it() -> None:
     fit, logits, window = Fit(40, 70, 32), torch.ones(1, 8, 8), Window(5, 10, 20, 33)
     inside, box = upsample_mask(logits, fit, window)
