@@ -243,5 +243,5 @@ HEADS: dict[str, Callable[[nn.Module | None, int], AlphaHead]] = {
 }
 """How each alpha head is made, by its name."""
 ON_TRIMAPS = ("vitmatte",)
-"""The heads that find alpha in the unknown part of a trimap: that of the user, or one that is made of the mask, with the
-inside of an object in it when they are told that it is transparent."""
+"""The heads that find alpha in the unknown part of a trimap: that of the user, or one that is made of the mask, in
+which the inside of an object is unknown when they are told that it is transparent."""
