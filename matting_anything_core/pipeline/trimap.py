@@ -60,7 +60,9 @@ class Hand(NamedTuple):
 
     def within(self, rows: slice, columns: slice) -> Hand:
         """The same of a part of the pixels."""
-        return Hand(*(None if one is None else one[rows, columns] for one in self))
+        part = rows, columns
+        return Hand(None if self.trimap is None else self.trimap[part],
+                    None if self.marks is None else self.marks[part])
 
 
 UNSAID = Hand()

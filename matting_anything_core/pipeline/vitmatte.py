@@ -168,8 +168,8 @@ def matte_band(
         less = cv2.resize(trimap, size, interpolation=cv2.INTER_AREA)
         less = np.where(less == BACKGROUND, BACKGROUND, np.where(less == FOREGROUND, FOREGROUND, UNKNOWN))
         fit = Fit(height, width, max(size))
-        found = _in_crops(head, cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), less.astype(np.uint8),
-                          less == UNKNOWN, int(thick / smaller), report)
+        small = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+        found = _in_crops(head, small, less.astype(np.uint8), less == UNKNOWN, int(thick / smaller), report)
         large = torch.from_numpy(cv2.resize(found, (width, height), interpolation=cv2.INTER_LINEAR)[part.slices()])
         values = upsampling.sharpen(large[None, None], rgb, fit, part)[0, 0].numpy()
     else:
@@ -198,12 +198,12 @@ def crops(unknown: np.ndarray[Any, np.dtype[np.bool_]], side: int) -> Iterator[C
 
     height, width = unknown.shape
     tall, broad = min(side, height), min(side, width)
-    left = unknown.any(axis=1)
+    left = np.asarray(unknown.any(axis=1))
     top = 0
     while left[top:].any():
         top += int(np.argmax(left[top:]))
         rows = _placed(top, tall, height)
-        strip = unknown[top:rows[3]].any(axis=0)
+        strip = np.asarray(unknown[top:rows[3]].any(axis=0))
         start = 0
         while strip[start:].any():
             start += int(np.argmax(strip[start:]))
