@@ -33,6 +33,7 @@ def load_model(
     dtype: str = "auto",
     sam: str | os.PathLike[str] | None = None,
     m2m: str | os.PathLike[str] | None = None,
+    head: str | os.PathLike[str] | None = None,
     folders: Sequence[str | os.PathLike[str]] = (),
     threads: int | None = None,
     mapped: bool = False,
@@ -41,7 +42,9 @@ def load_model(
     processes that are forked later.
 
     model: lite (comes with the package), vit_b, vit_l, vit_h (fetched by `matting-anything weights fetch NAME`), or the
-    path of a .safetensors file. sam, m2m: files to take the two networks of vit_* from instead of the cache folder.
+    path of a .safetensors file. An alpha head that goes with any segmenter may stand behind a "+" ("vit_b+vitmatte_s",
+    "lite+/path/of/vitmatte.safetensors"), or be named apart by head. sam, m2m: files to take the two networks of vit_*
+    from instead of the cache folder.
     folders: where else to look for weights by name (a host's model folders), as fetched or as published.
     device: auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:1, mps. dtype: auto, float32, float16, bfloat16; auto is
     half precision (autocast) on CUDA and float32 elsewhere.
@@ -59,7 +62,7 @@ def load_model(
 
     check_threads(threads)
     with working(resolve_device(device), f"loading {model}", threads=threads):
-        checkpoint = open_checkpoint(model, sam=sam, m2m=m2m, folders=folders, mapped=mapped)
+        checkpoint = open_checkpoint(model, sam=sam, m2m=m2m, head=head, folders=folders, mapped=mapped)
         return MattingAnything.from_checkpoint(checkpoint, device=device, dtype=dtype, threads=threads)
 
 

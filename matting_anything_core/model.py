@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .device import autocast, in_chunks, on_its_device, resolve_device, resolve_dtype, working
 from .errors import PromptError
@@ -26,6 +26,7 @@ from .geometry import Fit, Window, fit_picture, to_square
 from .image import Image, ImageInput, read_image
 from .networks.backbone import Defaults
 from .networks.backbones import BACKBONES
+from .networks.head_networks import HEAD_NETWORKS
 from .networks.m2m import MaskToMatte
 from .networks.sam import Sam, build_sam, load_state
 from .options import CHOICES, MatteOptions, OptionKeywords, chosen
@@ -34,7 +35,7 @@ from .pipeline.continuation import around, as_logits, weight_of
 from .pipeline.correction import corrected
 from .pipeline.crops import crop_for, is_loose
 from .pipeline.embedding import Embedding, View, visible_colours
-from .pipeline.heads import HEADS, AlphaHead, BinaryMask, HeadOptions, Patch, build_head
+from .pipeline.heads import HEADS, ON_TRIMAPS, AlphaHead, BinaryMask, HeadOptions, Patch, build_head
 from .pipeline.mask_refinement import AWAY, refine_mask
 from .pipeline.masks import MaskLogits, at_input_size, of_candidates, united_masks
 from .pipeline.prompting import (
@@ -51,6 +52,7 @@ from .pipeline.prompting import (
 from .pipeline.rough_mask import with_rough_mask
 from .pipeline.seeds import DROP, KEEP, Seeds, held, seeds_of, shrunk
 from .pipeline.subject import Subject, find_subject, is_whole, knows
+from .pipeline.trimap import UNSAID, Hand
 from .result import SURE, Matte, Source
 from .threads import check_threads
 from .transfers import uploaded
@@ -74,7 +76,7 @@ class MattingAnything:
     def __init__(
         self,
         sam: Sam,
-        m2m: MaskToMatte,
+        m2m: nn.Module | None,
         *,
         device: str | torch.device = "auto",
         dtype: str | torch.dtype = "auto",
@@ -87,7 +89,8 @@ class MattingAnything:
 
         Parameters
         ----------
-        sam, m2m : the networks, with their weights.
+        sam, m2m : the networks, with their weights; m2m is that of the alpha head (Mask-to-Matte, ViTMatte), None for a
+            head without one.
         device, dtype : as for `load_model`.
         matte_square : int, optional
             Side of the square that Mask-to-Matte works in, a multiple of 16; the encoder's own when left out. When it
@@ -109,6 +112,9 @@ class MattingAnything:
         self._head: AlphaHead = build_head(self.defaults.head, m2m, self.matte_square).to(self.device, self.dtype)
         tokens = sam.mask_decoder.mask_tokens.weight.detach().float().cpu().numpy()
         self.fingerprint = f"{name}/{sam.square}/{zlib.crc32(tokens.tobytes()):08x}"
+        if self.defaults.head in HEAD_NETWORKS and m2m is not None:
+            last = [*m2m.parameters()][-2].detach().float().cpu().numpy()  # the last one that is more than a bias
+            self.fingerprint += f"/{zlib.crc32(last.tobytes()):08x}"
 
     @classmethod
     def from_checkpoint(
@@ -119,12 +125,19 @@ class MattingAnything:
         with working(resolve_device(device), f"loading {checkpoint.architecture}", threads=threads):
             with torch.device("meta"):
                 sam = build_sam(checkpoint.architecture, checkpoint.square)
-                m2m = MaskToMatte().eval()
+                network: nn.Module | None = MaskToMatte().eval()
+                if checkpoint.head is not None:
+                    network = checkpoint.head.build()
             load_state(sam, checkpoint.sam, f"the SAM weights of {checkpoint.metadata.get('file', 'the checkpoint')}")
-            load_state(m2m, checkpoint.m2m, f"the Mask-to-Matte weights of {checkpoint.metadata.get('file', 'it')}")
-            return cls(sam, m2m, device=device, dtype=dtype, matte_square=checkpoint.matte_square,
-                       name=checkpoint.architecture, threads=threads,
-                       defaults=_defaults(BACKBONES[checkpoint.architecture].defaults, checkpoint.metadata))
+            if network is not None:
+                file = checkpoint.metadata.get("m2m_file", checkpoint.metadata.get("file", "it"))
+                load_state(network, checkpoint.m2m, f"the alpha head's weights of {file}")
+            defaults = _defaults(BACKBONES[checkpoint.architecture].defaults, checkpoint.metadata)
+            name = checkpoint.architecture
+            if checkpoint.head is not None:
+                name, defaults = f"{name}+{checkpoint.head.label}", replace(defaults, head=checkpoint.head.name)
+            return cls(sam, network, device=device, dtype=dtype, matte_square=checkpoint.matte_square, name=name,
+                       threads=threads, defaults=defaults)
 
     @property
     def square(self) -> int:
@@ -139,7 +152,7 @@ class MattingAnything:
 
     def to(self, device: str | torch.device, dtype: str | torch.dtype = "auto") -> MattingAnything:
         """This model on another device. SAM's weights are moved, not copied, so this object rests until they are back;
-        those of the alpha head (11 MB) are copied. See `Embedding.to`. Raises DeviceError."""
+        those of the alpha head (11 MB; ViTMatte 100 or 390) are copied. See `Embedding.to`. Raises DeviceError."""
         moved = copy.copy(self)
         moved.device = resolve_device(device)
         moved.dtype = resolve_dtype(dtype, moved.device)
@@ -260,11 +273,21 @@ class MattingAnything:
     # --- its steps ----------------------------------------------------------------------------------------------
 
     def decided(self, options: MatteOptions) -> HeadOptions:
-        """Options with "auto" decided for this model."""
+        """Options with "auto" decided for this model.
+
+        Raises
+        ------
+        PromptError
+            For an option that its alpha head does not have.
+        """
+        if options.transparent and self.defaults.head not in ON_TRIMAPS:
+            raise PromptError(f"transparent=True is for models with ViTMatte, and {self.name} has none: it would "
+                              f"change nothing; expected a model such as {self.name.partition('+')[0]}+vitmatte_s, or "
+                              "transparent=False")
         return HeadOptions(
             guidance=chosen(options.guidance, self.defaults.guidance), sides=chosen(options.sides, self.defaults.sides),
             postprocess=options.postprocess, detail=options.detail and not options.reference,
-            reference=options.reference,
+            reference=options.reference, band=options.band, transparent=options.transparent,
         )
 
     def check(self, image: Image, prompts: Sequence[Prompt]) -> list[Prompt]:
@@ -480,18 +503,19 @@ class MattingAnything:
     def predict_alpha(
         self, embedding: Embedding, view: View, mask: MaskLogits, options: HeadOptions, *,
         report: ProgressCallback | None = None, where: Window | None = None, binary: BinaryMask | None = None,
+        hand: Hand = UNSAID,
     ) -> Patch:
         """The alpha of one object in the view's pixels (sections 3.2 and 3.3), from its mask.
 
         where: the part of the view that matters; left out, all of it. binary: the mask in the view's pixels there, when
-        it was made already.
+        it was made already. hand: what the user said of the view's pixels.
         """
         binary = BinaryMask.of(mask, view.fit, where) if binary is None else binary
-        if binary.bounds.empty:
+        if binary.bounds.empty and (hand.trimap is None or self.defaults.head not in ON_TRIMAPS):
             return Patch(torch.zeros((1, 1, 0, 0), device=self.device), Window(0, 0, 0, 0))
         rgb = embedding.visible[view.window.slices()]
         return self._head.alpha(view, mask, binary, rgb, options,
-                                lambda share: (report or _silent)("matte", share), where)
+                                lambda share: (report or _silent)("matte", share), where, hand)
 
     # --- one object ---------------------------------------------------------------------------------------------
 
@@ -550,7 +574,7 @@ class MattingAnything:
         else:
             rough = None if one.prompt.mask is None else one.prompt.mask[view.window.slices()]
             mask = self.refine(view, found, one.begins, whole=one.whole, rough=rough)
-            if self.defaults.tighten_boxes and one.whole and one.begins.box is not None:
+            if self.defaults.tighten_boxes and one.whole and one.begins.box is not None and one.prompt.trimap is None:
                 view, one, found, mask = self._tightened(embedding, view, one, found, mask, how)
             if one.limits:  # refining lets it grow again
                 ends = decoder_prompt(Prompt(box=one.prompt.box), view.window)
@@ -572,7 +596,8 @@ class MattingAnything:
             weight = weight_of(changed, view.fit, where)
         if not where.empty:
             binary = BinaryMask.of(mask, view.fit, where)
-            patch = self.predict_alpha(embedding, view, mask, how, report=report, where=where, binary=binary)
+            hand = UNSAID if how.reference else Hand(one.prompt.trimap, one.seeds.marks).within(*view.window.slices())
+            patch = self.predict_alpha(embedding, view, mask, how, report=report, where=where, binary=binary, hand=hand)
             part = where.moved(view.window.top, view.window.left).slices()
             fresh = _pasted(patch, where) * _opacity(embedding.image, part)
             alpha[part] = fresh if weight is None else alpha[part] + weight * (fresh - alpha[part])
@@ -682,8 +707,9 @@ def _doubts(subject: Subject | None) -> tuple[str, ...]:
 
 def _defaults(defaults: Defaults, metadata: Mapping[str, str]) -> Defaults:
     """A backbone's defaults with what a file's metadata says in their place; what is not known there is not taken."""
+    known = {**CHOICES, "head": tuple(name for name in HEADS if name not in HEAD_NETWORKS)}
     told = {name: metadata[name] for name in ("guidance", "sides", "head")
-            if metadata.get(name) in (*CHOICES.get(name, HEADS),) and metadata[name] != "auto"}
+            if metadata.get(name) in known[name] and metadata[name] != "auto"}
     return replace(defaults, **told)  # type: ignore[arg-type]
 
 

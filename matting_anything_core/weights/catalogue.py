@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Literal
 from urllib.parse import urlsplit
 
-Role = Literal["sam", "m2m", "joint", "grounding"]
+Role = Literal["sam", "m2m", "joint", "grounding", "head"]
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,12 @@ class WeightFile:
 
     @property
     def published_name(self) -> str:
-        """The file's name where it is published, under which users may already have it."""
-        return urlsplit(self.url).path.rsplit("/", 1)[-1]
+        """The file's name where it is published, under which users may already have it; an alpha head's, which is
+        called `model.safetensors` or the like there, by the name of its repository."""
+        parts = urlsplit(self.url).path.split("/")
+        if self.role == "head":
+            return f"{parts[2]}.{parts[-1].rsplit('.', 1)[-1]}"
+        return parts[-1]
 
     @property
     def installed_name(self) -> str:
@@ -72,6 +76,17 @@ _HUB = "https://huggingface.co/"
 _TOOLKIT_NOTE = "copy of the authors' file (theirs is on Google Drive); checksum not published, optimiser state dropped"
 _DINO_REVISION = "a2bb814dd30d776dcf7e30523b00659f4f141c71"
 _BERT_REVISION = "86b5e0934494bd15c9632b12f734a8a67f723594"
+
+_VITMATTE_NOTE = "Distinctions-646; no checksum that two sources agree on"
+
+
+def _vitmatte(name: str, size: str, data: str, revision: str, published: str, length: int | None, sha256: str | None,
+              note: str) -> WeightFile:
+    return WeightFile(
+        name=name, role="head", architecture=f"vitmatte_{size[0]}", size=length, sha256=sha256, licence="Apache-2.0",
+        revision=revision, note=f"ViTMatte {size}, {note}",
+        url=_HUB + f"hustvl/vitmatte-{size}-{data}/resolve/{revision}/{published}")
+
 
 _FILES = (
     WeightFile(
@@ -120,6 +135,17 @@ _FILES = (
         companions=(Companion("vocab.txt", _HUB + f"google-bert/bert-base-uncased/resolve/{_BERT_REVISION}/vocab.txt",
                               "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"),),
     ),
+    # Bytes and checksum as pinned by skiagrafia's, LayerStyle's and QuickPlayer's installers and others for this
+    # revision, each for itself.
+    _vitmatte("vitmatte_s", "small", "composition-1k", "6a58ad7646403c1df626fbd746900aec7361ea1d", "model.safetensors",
+              103294572, "bda9289db1bb6762d978b42d1c62ae3f34daf7497171a347a1d09657efd788cb", "Composition-1k"),
+    # The same installers' checksum (skiagrafia's from the hub's own answer); its bytes are not published with it.
+    _vitmatte("vitmatte_b", "base", "composition-1k", "bf486d01a7d9e3dbcc8400f7942835caf0eaf76e", "pytorch_model.bin",
+              None, "b2521bcc4b719fb24611c39605b6642162fd7502e69b3cc846506ca921757b41", "Composition-1k; about 390 MB"),
+    _vitmatte("vitmatte_s_d646", "small", "distinctions-646", "6a0e75d7214b01f4d1163ede0f15b23afbbd480b",
+              "model.safetensors", None, None, _VITMATTE_NOTE),
+    _vitmatte("vitmatte_b_d646", "base", "distinctions-646", "b58373f8dbbfbeb58157456e2e4949f9f872aa18",
+              "model.safetensors", None, None, _VITMATTE_NOTE),
 )
 
 FILES: Mapping[str, WeightFile] = MappingProxyType({file.name: file for file in _FILES})
@@ -134,7 +160,21 @@ MODELS: Mapping[str, Model] = MappingProxyType({
         Model("vit_h", ("sam_vit_h", "m2m_vit_h"), "largest SAM; its Mask-to-Matte has no published checksum"),
     )
 })
-"""Every model by the name `load_model` takes."""
+"""Every model by the name `load_model` takes; with an alpha head behind a "+" there are more, see `models`."""
+
+HEADS: tuple[str, ...] = tuple(file.name for file in _FILES if file.role == "head")
+"""The published alpha heads that go with any segmenter."""
+
+
+def models() -> tuple[str, ...]:
+    """The names of all models: `MODELS`, and each of them with each of the `HEADS` ("lite+vitmatte_s")."""
+    return (*MODELS, *(f"{model}+{head}" for model in MODELS for head in HEADS))
+
+
+def pair_of(name: str) -> tuple[str, str] | None:
+    """The model and the head of a name like "vit_b+vitmatte_s"; None for another name."""
+    model, _, head = name.partition("+")
+    return (model, head) if model in MODELS and head in HEADS else None
 
 
 def by_sha256(digest: str) -> WeightFile | None:
@@ -143,7 +183,15 @@ def by_sha256(digest: str) -> WeightFile | None:
 
 
 def files_of(name: str) -> tuple[WeightFile, ...] | None:
-    """The files behind the name of a model or of a file; empty for the bundled model, None for an unknown name."""
+    """The files behind the name of a model, of a pair ("vit_b+vitmatte_s") or of a file; empty for the bundled model,
+    None for an unknown name."""
     if name in MODELS:
         return tuple(FILES[file] for file in MODELS[name].files)
+    if (pair := pair_of(name)) is not None:
+        return (*segmenter_of(pair[0]), FILES[pair[1]])
     return (FILES[name],) if name in FILES else None
+
+
+def segmenter_of(name: str) -> tuple[WeightFile, ...]:
+    """The files of a model without its alpha head."""
+    return tuple(FILES[file] for file in MODELS[name].files if FILES[file].role != "m2m")
