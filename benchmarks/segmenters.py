@@ -35,7 +35,7 @@ from segmenters import (  # noqa: E402
 
 VITS = {"hq_vit_b": (768, 12, 12, (2, 5, 8, 11)), "hq_vit_l": (1024, 24, 16, (5, 11, 17, 23)),
         "hq_vit_h": (1280, 32, 16, (7, 15, 23, 31))}
-MODELS = ("mobile_sam", "hq_light", *VITS, "sam2.1_t", "sam2.1_s", "sam2.1_b+", "sam2.1_l")
+MODELS = ("mobile_sam", "hq_light", *VITS, "sam2.1_t", "sam2.1_s", "sam2.1_b", "sam2.1_l")
 DEFAULT = ("mobile_sam", "hq_light", "hq_vit_b", "sam2.1_t", "sam2.1_s")
 BOX = torch.tensor([[200.0, 100.0, 800.0, 600.0]])
 First = Callable[[], Tensor]

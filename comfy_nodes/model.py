@@ -28,12 +28,14 @@ from matting_anything_core.weights import catalogue, store
 
 from .results import Result
 from .schema import MattingModelType, schema, setting
-from .weights import missing, remedy
+from .weights import HEAD_NAMES, missing, remedy
 
 FOLDER = "matting_anything"
 SAMS = ("sams", "sam2")
-FOLDERS = (FOLDER, *SAMS, "grounding-dino")
-"""Keys of ComfyUI's model folders in which weights are looked for: this pack's own, and those of other packs."""
+HEADS = "vitmatte"
+FOLDERS = (FOLDER, *SAMS, HEADS, "grounding-dino")
+"""Keys of ComfyUI's model folders in which weights are looked for: this pack's own, and those of other packs (that of
+alpha heads is LayerStyle's too)."""
 NAMES = tuple(catalogue.MODELS)
 AUTO = "auto"
 EMBEDDING_BYTES = 512 << 20
@@ -59,7 +61,7 @@ def weight_folders() -> list[str]:
 def weight_files(key: str) -> list[str]:
     """The files of weights in one of ComfyUI's model folders, relative to it."""
     names = folder_paths.get_filename_list(key)
-    return sorted(name for name in names if name.endswith((".safetensors", ".pth", ".pt")))
+    return sorted(name for name in names if name.endswith((".safetensors", ".pth", ".pt", ".bin")))
 
 
 def sam_files() -> list[str]:
@@ -216,30 +218,51 @@ class LoadMattingModel(io.ComfyNode):
                         tooltip="A Segment Anything file in the place of the model's own"),
                 setting(io.Combo, "mask_to_matte", options=[AUTO, *weight_files(FOLDER)], default=AUTO, optional=True,
                         tooltip="A Mask-to-Matte file in the place of the model's own"),
+                setting(io.Combo, "alpha_head", options=[AUTO, *HEAD_NAMES, *weight_files(HEADS)], default=AUTO,
+                        optional=True, extra_dict={"matting_anything_missing": [
+                            name for name in missing(HEAD_NAMES) if not _found(name)]},
+                        tooltip="ViTMatte for hair, fur and glass, in the place of the model's own alpha head; from "
+                                "models/vitmatte, or Get Weights"),
             ],
             outputs=[MattingModelType.Output("MODEL", display_name="model")],
         )
 
     @classmethod
     def execute(
-        cls, model: str, device: str = AUTO, sam: str = AUTO, mask_to_matte: str = AUTO
+        cls, model: str, device: str = AUTO, sam: str = AUTO, mask_to_matte: str = AUTO, alpha_head: str = AUTO
     ) -> io.NodeOutput:
         source = model if model in NAMES else folder_paths.get_full_path_or_raise(FOLDER, model)
         try:
             network = load_model(source, device="cpu", sam=weight_path(sam, *SAMS),
-                                 m2m=weight_path(mask_to_matte, FOLDER), folders=weight_folders())
+                                 m2m=weight_path(mask_to_matte, FOLDER), head=_head(alpha_head),
+                                 folders=weight_folders())
         except WeightsError as error:
+            if alpha_head in HEAD_NAMES and not _found(alpha_head):
+                raise WeightsError(remedy(alpha_head, error)) from None
             raise WeightsError(remedy(model, error) if missing([model]) and not _found(model) else str(error)) from None
         chosen = torch.device("cpu") if device == "cpu" else mm.get_torch_device()
         return io.NodeOutput(MattingModel(network, chosen))
 
     @classmethod
     def fingerprint_inputs(
-        cls, model: str, device: str = AUTO, sam: str = AUTO, mask_to_matte: str = AUTO
+        cls, model: str, device: str = AUTO, sam: str = AUTO, mask_to_matte: str = AUTO, alpha_head: str = AUTO
     ) -> list[tuple[str, int, int]]:
         """Load again when one of the files was exchanged."""
         return [(str(path), status.st_mtime_ns, status.st_size)
-                for path, status in _statuses(model, weight_path(sam, *SAMS), weight_path(mask_to_matte, FOLDER))]
+                for path, status in _statuses(model, weight_path(sam, *SAMS), weight_path(mask_to_matte, FOLDER),
+                                              _head_file(alpha_head))]
+
+
+def _head(name: str) -> str | None:
+    """What the core calls a chosen alpha head: its name, or the path of a file."""
+    return name if name in HEAD_NAMES else weight_path(name, HEADS)
+
+
+def _head_file(name: str) -> str | None:
+    """The file of a chosen alpha head that is there."""
+    if name not in HEAD_NAMES:
+        return weight_path(name, HEADS)
+    return str(store.find(name, weight_folders())[0]) if _found(name) else None
 
 
 def _found(name: str) -> bool:

@@ -15,9 +15,11 @@ from matting_anything_core.weights.fetch import fetch
 
 from .schema import schema, setting
 
+HEAD_NAMES = tuple(name for name in catalogue.HEADS if catalogue.FILES[name].sha256 is not None)
+"""Alpha heads that go with any model, and that there is a checksum for."""
 NAMES = (*(model.name for model in catalogue.MODELS.values() if not model.bundled),
-         *(file.name for file in catalogue.FILES.values() if file.role == "grounding"))
-"""What can be got: models, and the detector that text needs."""
+         *(file.name for file in catalogue.FILES.values() if file.role == "grounding"), *HEAD_NAMES)
+"""What can be got: models, the detector that text needs, and alpha heads."""
 STEPS = 1000
 """Parts of a download that the progress bar can show."""
 TOLD_EVERY = 8_000_000

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .grounding import Grounded, Grounding
     from .image import ImageInput
     from .result import Matte
-    from .types import Box, ProgressCallback, PromptInput
+    from .types import ProgressCallback, PromptInput
 
 
 def load_model(
@@ -33,6 +33,7 @@ def load_model(
     dtype: str = "auto",
     sam: str | os.PathLike[str] | None = None,
     m2m: str | os.PathLike[str] | None = None,
+    head: str | os.PathLike[str] | None = None,
     folders: Sequence[str | os.PathLike[str]] = (),
     threads: int | None = None,
     mapped: bool = False,
@@ -41,8 +42,9 @@ def load_model(
     processes that are forked later.
 
     model: lite (comes with the package), vit_b, mobile_sam, hq_light, sam2.1_s … (docs/models.md; fetched by
-    `matting-anything weights fetch NAME`), or the path of a .safetensors, .pth or .pt file. sam, m2m: files to take its
-    two networks from instead of the cache folder.
+    `matting-anything weights fetch NAME`), or the path of a .safetensors, .pth or .pt file. An alpha head that goes
+    with any segmenter may stand behind a "+" ("vit_b+vitmatte_s", "lite+/path/of/vitmatte.safetensors"), or be named
+    apart by head. sam, m2m: files to take its two networks from instead of the cache folder.
     folders: where else to look for weights by name (a host's model folders), as fetched or as published.
     device: auto (CUDA, else MPS, else CPU), cpu, cuda, cuda:1, mps. dtype: auto, float32, float16, bfloat16; auto is
     half precision (autocast) on CUDA and float32 elsewhere.
@@ -60,7 +62,7 @@ def load_model(
 
     check_threads(threads)
     with working(resolve_device(device), f"loading {model}", threads=threads):
-        checkpoint = open_checkpoint(model, sam=sam, m2m=m2m, folders=folders, mapped=mapped)
+        checkpoint = open_checkpoint(model, sam=sam, m2m=m2m, head=head, folders=folders, mapped=mapped)
         return MattingAnything.from_checkpoint(checkpoint, device=device, dtype=dtype, threads=threads)
 
 
@@ -109,22 +111,22 @@ class Words:
                       text_threshold=self.text_threshold, nms=self.nms)
 
 
-@overload
-def matte(
-    image: ImageInput | Embedding, prompt: list[Prompt] | list[PromptInput] | list[Box],
-    options: MatteOptions | None = ..., *, model: str | os.PathLike[str] | MattingAnything = ...,
-    device: str | torch.device = ..., words: Words = ..., progress: ProgressCallback | None = ...,
-    **keywords: Unpack[OptionKeywords],
-) -> list[Matte]: ...
-
-
-@overload
-def matte(
+@overload  # a str is a sequence of str as well, and one prompt
+def matte(  # type: ignore[overload-overlap]
     image: ImageInput | Embedding, prompt: PromptInput | None = ...,
     options: MatteOptions | None = ..., *, model: str | os.PathLike[str] | MattingAnything = ...,
     device: str | torch.device = ..., words: Words = ..., progress: ProgressCallback | None = ...,
     **keywords: Unpack[OptionKeywords],
 ) -> Matte: ...
+
+
+@overload
+def matte(
+    image: ImageInput | Embedding, prompt: Sequence[PromptInput],
+    options: MatteOptions | None = ..., *, model: str | os.PathLike[str] | MattingAnything = ...,
+    device: str | torch.device = ..., words: Words = ..., progress: ProgressCallback | None = ...,
+    **keywords: Unpack[OptionKeywords],
+) -> list[Matte]: ...
 
 
 def matte(

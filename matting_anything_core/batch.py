@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 from .api import Words, load_model, matte
 from .boxes import concern
 from .errors import ImageError, MattingError
-from .folders import Found, images_in
+from .folders import Found, images_in, path_given
 from .image import MAX_PIXELS, Image, readable_suffixes
 from .journal import INTENDED, Entry, Journal, file_state, fingerprint
 from .model import MattingAnything
@@ -56,11 +56,16 @@ SUFFIXES = readable_suffixes()
 @dataclass(frozen=True, eq=False)
 class Item:
     """One object in one picture. image: a path, or anything else `read_image` takes. prompt: as for `matte`, or a rule
-    that makes it. out: the file to write, None for none."""
+    that makes it. out: the file to write, None for none. Raises MattingError for an `out` that is no path."""
 
     image: ImageInput
     prompt: PromptInput | PromptRule
     out: Path | None = None
+
+    def __post_init__(self) -> None:
+        out: Any = self.out  # whatever the annotation says
+        if out is not None and not isinstance(out, Path):
+            object.__setattr__(self, "out", path_given(out, "the file to write"))
 
 
 @dataclass(frozen=True, eq=False)

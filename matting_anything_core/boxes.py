@@ -25,6 +25,8 @@ Corners: TypeAlias = "tuple[float, float, float, float]"
 Form: TypeAlias = Literal["corners", "centre", "size"]
 
 MOST_COLUMNS = 7
+_HOLDERS = ("xyxy", "boxes", "pred_boxes", "tensor", "pred_instances", "bboxes")
+"""Where detectors' results keep their boxes: Ultralytics, supervision, detectron2, MMDetection."""
 NEAR_EMPTY = 8.0
 """Square pixels (of the image) below which a box is a slip of the hand rather than an object."""
 NARROW = 2.0
@@ -92,7 +94,8 @@ def boxes_of(value: Any) -> list[Corners] | None:
     Parameters
     ----------
     value : an array or tensor N x 4 (boxes in pixels, signed, unsigned or floats) or N x 5 … 7 (with score, class …),
-        also 1 x N x 4 … 7; a mapping with `boxes`, or an object with `xyxy` or `boxes.xyxy`, that hold such an array.
+        also 1 x N x 4 … 7; a table of pandas with such columns; a mapping with `boxes`, or an object with `xyxy`,
+        `boxes.xyxy`, `pred_boxes.tensor` or `pred_instances.bboxes`, that hold such an array.
         Two-dimensional arrays of bool, of other widths, or with nothing but 0 and the type's highest value are masks.
 
     Returns
@@ -130,7 +133,9 @@ def _array_in(value: Any) -> Any | None:
         return value
     if isinstance(value, (str, bytes, list, tuple)):
         return None
-    for attribute in ("xyxy", "boxes"):
+    if hasattr(value, "to_numpy") and hasattr(value, "shape"):  # a table of pandas
+        return _array_in(value.to_numpy())
+    for attribute in _HOLDERS:
         inner = getattr(value, attribute, None)
         if inner is not None and inner is not value:
             return _array_in(inner)
@@ -145,6 +150,9 @@ def _rows(array: Any) -> list[list[Any]] | None:
     if len(shape) != 2 or not 4 <= shape[1] <= MOST_COLUMNS:
         return None
     kind = _type_of(array)
+    if kind == "object":  # a table with the names of classes beside the numbers
+        numbers = [[item for item in row if not isinstance(item, str)] for row in array.tolist()]
+        return numbers if all(4 <= len(row) <= MOST_COLUMNS for row in numbers) else None
     if kind == "bool" or not kind.startswith(("int", "uint", "float", "bfloat")):
         return None
     if shape[0] == 0:

@@ -222,7 +222,13 @@ class Service:
         dict
             The matte: its id is under "matte", beside it "score", "box", "width", "height", "empty" …
         """
-        body = json.dumps({"prompts": [dict(prompt)], **options}).encode()
+        return self.mattes(image, [prompt], told, **options)[0]
+
+    def mattes(self, image: str, prompts: Sequence[Mapping[str, Any]],
+               told: Callable[[dict[str, Any]], None] | None = None, **options: Any) -> list[dict[str, Any]]:
+        """Matte several objects of a picture: as `matte`, one for each prompt, or with all_matches=True as many as the
+        words in them fit."""
+        body = json.dumps({"prompts": [dict(prompt) for prompt in prompts], **options}).encode()
         headers = {"Content-Type": "application/json", "Accept": "application/x-ndjson"}
         with self._answer("POST", f"/v1/images/{image}/mattes", body, headers) as answer:
             while line := self._read(answer.readline):
@@ -230,11 +236,18 @@ class Service:
                 if event.get("event") == "error":
                     raise _refused(event)
                 if event.get("event") == "done":
-                    found: dict[str, Any] = event["mattes"][0]
+                    found: list[dict[str, Any]] = event["mattes"]
                     return found
                 if told is not None:
                     told(event)
         raise self._lost(None)
+
+    def combined(self, image: str, mattes: Sequence[str | Mapping[str, Any]]) -> str:
+        """Keep one matte of several of a picture; returns its id. mattes: ids, or alphas as masks are given."""
+        body = json.dumps({"of": list(mattes)}).encode()
+        headers = {"Content-Type": "application/json"}
+        with self._answer("POST", f"/v1/images/{image}/combined", body, headers) as answer:
+            return str(_json(answer)["matte"])
 
     def fetch(self, matte: str, output: str = "cutout", form: str = "png8", meanwhile: Wait | None = None,
               **query: object) -> bytes:

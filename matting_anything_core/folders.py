@@ -1,14 +1,16 @@
-"""The images in a folder, and what else is there."""
+"""The images in a folder, and what else is there; and what callers give as a path."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from .errors import ImageError
+from .errors import ImageError, MattingError
 
 
 @dataclass(frozen=True)
@@ -84,3 +86,25 @@ def _kind(place: str, name: str, suffixes: Collection[str]) -> str | None:
     if not os.path.isfile(path):
         return "broken links" if os.path.islink(path) else "things that are no regular files"
     return None
+
+
+def path_given(value: Any, what: str) -> Path:
+    """What a caller gave as a path. Raises MattingError for what is none."""
+    try:
+        return Path(os.fsdecode(value))
+    except TypeError:
+        raise MattingError(f"{what} was given as {value!r:.80}; expected a path") from None
+
+
+def filled_in(text: str, what: str) -> str:
+    """Text with the variables of the environment and `~` filled in.
+
+    Raises MattingError when a variable is not set, which else would be taken for a name.
+    """
+    filled = os.path.expanduser(os.path.expandvars(text))
+    left = re.search(r"\$(?:\{(\w+)\}|(\w+))", filled)
+    if left is not None and not os.path.lexists(filled):
+        name = left[1] or left[2]
+        raise MattingError(f"{what} is {text!r}, but the variable {name} is not set; set it first, for example: "
+                           f"export {name}=/data")
+    return filled

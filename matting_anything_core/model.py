@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .device import autocast, in_chunks, on_its_device, resolve_device, resolve_dtype, working
 from .errors import PromptError
@@ -26,6 +26,7 @@ from .geometry import Fit, Window, fit_picture, to_square
 from .image import Image, ImageInput, read_image
 from .networks.backbone import Defaults
 from .networks.backbones import BACKBONES
+from .networks.head_networks import HEAD_NETWORKS
 from .networks.m2m import MaskToMatte
 from .networks.sam import Sam, build_sam, load_state
 from .options import CHOICES, MatteOptions, OptionKeywords, chosen
@@ -34,11 +35,12 @@ from .pipeline.continuation import around, as_logits, weight_of
 from .pipeline.correction import corrected
 from .pipeline.crops import crop_for, is_loose
 from .pipeline.embedding import Embedding, View, visible_colours
-from .pipeline.heads import HEADS, AlphaHead, BinaryMask, HeadOptions, Patch, build_head
+from .pipeline.heads import HEADS, ON_TRIMAPS, AlphaHead, BinaryMask, HeadOptions, Patch, build_head
 from .pipeline.mask_refinement import AWAY, refine_mask
 from .pipeline.masks import MaskLogits, at_input_size, of_candidates, united_masks
 from .pipeline.prompting import (
     DecoderPrompt,
+    beyond,
     checked,
     clip_to_box,
     decoder_prompt,
@@ -50,6 +52,7 @@ from .pipeline.prompting import (
 from .pipeline.rough_mask import with_rough_mask
 from .pipeline.seeds import DROP, KEEP, Seeds, held, seeds_of, shrunk
 from .pipeline.subject import Subject, find_subject, is_whole, knows
+from .pipeline.trimap import UNSAID, Hand
 from .result import SURE, Matte, Source
 from .threads import check_threads
 from .transfers import uploaded
@@ -63,6 +66,8 @@ if TYPE_CHECKING:
 
 CHUNK = 16
 """Prompts that are decoded at once; about 40 MB each with a ViT."""
+SEARCH = 2 / 3
+"""Share of the encoding's progress that belongs to finding the subject, where it has to be found."""
 
 
 class MattingAnything:
@@ -71,7 +76,7 @@ class MattingAnything:
     def __init__(
         self,
         sam: Sam,
-        m2m: MaskToMatte | None,
+        m2m: nn.Module | None,
         *,
         device: str | torch.device = "auto",
         dtype: str | torch.dtype = "auto",
@@ -84,7 +89,8 @@ class MattingAnything:
 
         Parameters
         ----------
-        sam, m2m : the networks, with their weights; m2m may be None for an alpha head that does without.
+        sam, m2m : the networks, with their weights; m2m is that of the alpha head (Mask-to-Matte, ViTMatte), None for a
+            head without one.
         device, dtype : as for `load_model`.
         matte_square : int, optional
             Side of the square that Mask-to-Matte works in, a multiple of 16; the encoder's own when left out. When it
@@ -106,6 +112,9 @@ class MattingAnything:
         self._head: AlphaHead = build_head(self.defaults.head, m2m, self.matte_square).to(self.device, self.dtype)
         tokens = sam.mask_decoder.mask_tokens.weight.detach().float().cpu().numpy()
         self.fingerprint = f"{name}/{sam.square}/{zlib.crc32(tokens.tobytes()):08x}"
+        if self.defaults.head in HEAD_NETWORKS and m2m is not None:
+            last = [*m2m.parameters()][-2].detach().float().cpu().numpy()  # the last one that is more than a bias
+            self.fingerprint += f"/{zlib.crc32(last.tobytes()):08x}"
 
     @classmethod
     def from_checkpoint(
@@ -116,15 +125,21 @@ class MattingAnything:
         with working(resolve_device(device), f"loading {checkpoint.architecture}", threads=threads):
             with torch.device("meta"):
                 sam = build_sam(checkpoint.architecture, checkpoint.square)
-                m2m = MaskToMatte().eval() if checkpoint.m2m else None
+                network: nn.Module | None = MaskToMatte().eval() if checkpoint.m2m else None
+                if checkpoint.head is not None:
+                    network = checkpoint.head.build()
             load_state(sam, checkpoint.sam, f"the SAM weights of {checkpoint.metadata.get('file', 'the checkpoint')}")
-            if m2m is not None:
-                load_state(m2m, checkpoint.m2m, f"the Mask-to-Matte weights of {checkpoint.metadata.get('file', 'it')}")
+            if network is not None:
+                file = checkpoint.metadata.get("m2m_file", checkpoint.metadata.get("file", "it"))
+                load_state(network, checkpoint.m2m, f"the alpha head's weights of {file}")
             backbone = BACKBONES[checkpoint.architecture]
-            defaults = backbone.defaults if m2m is not None or backbone.alone is None else backbone.alone
-            return cls(sam, m2m, device=device, dtype=dtype, matte_square=checkpoint.matte_square,
-                       name=checkpoint.architecture, threads=threads,
-                       defaults=_defaults(defaults, checkpoint.metadata))
+            own = backbone.defaults if checkpoint.m2m or backbone.alone is None else backbone.alone
+            defaults = _defaults(own, checkpoint.metadata)
+            name = checkpoint.architecture
+            if checkpoint.head is not None:
+                name, defaults = f"{name}+{checkpoint.head.label}", replace(defaults, head=checkpoint.head.name)
+            return cls(sam, network, device=device, dtype=dtype, matte_square=checkpoint.matte_square, name=name,
+                       threads=threads, defaults=defaults)
 
     @property
     def square(self) -> int:
@@ -139,7 +154,7 @@ class MattingAnything:
 
     def to(self, device: str | torch.device, dtype: str | torch.dtype = "auto") -> MattingAnything:
         """This model on another device. SAM's weights are moved, not copied, so this object rests until they are back;
-        those of the alpha head (11 MB) are copied. See `Embedding.to`. Raises DeviceError."""
+        those of the alpha head (11 MB; ViTMatte 100 or 390) are copied. See `Embedding.to`. Raises DeviceError."""
         moved = copy.copy(self)
         moved.device = resolve_device(device)
         moved.dtype = resolve_dtype(dtype, moved.device)
@@ -209,13 +224,14 @@ class MattingAnything:
             When memory does not suffice.
         """
         how = self.decided(MatteOptions.of(options, keywords))
-        asked = [self._ask(embedding, one, how) for one in self._checked(embedding, prompts)]
         report = progress or _silent
         report("matte", 0.0)
+        asked = [self._ask(embedding, one, how) for one in self._checked(embedding, prompts, report)]
         found: dict[int, Matte] = {}
         for window in dict.fromkeys(one.window for one in asked):
             members = [index for index, one in enumerate(asked) if one.window == window]
-            view = self.view(embedding, window, progress=report)
+            searched = any(asked[index].subject is not None for index in members)
+            view = self.view(embedding, window, progress=_part_of(report, SEARCH, 1) if searched else report)
             masks = self.segment(view, [asked[index].begins for index in members])
             for index, mask in zip(members, masks, strict=True):
                 step = _part_of(report, len(found) / len(asked), (len(found) + 1) / len(asked))
@@ -239,7 +255,7 @@ class MattingAnything:
         one prompt the same result; several are all looked at in the whole image. The result's prompt has the boxes'
         hull, its score is the lowest.
         """
-        ready = self._checked(embedding, prompts)
+        ready = self._checked(embedding, prompts, progress or _silent)
         if len(ready) == 1:
             return self.matte(embedding, prompts, options, progress=progress, **keywords)[0]
         how = self.decided(MatteOptions.of(options, keywords))
@@ -252,17 +268,28 @@ class MattingAnything:
             masks = [mask._replace(logits=clip_to_box(mask.logits, one.begins, view.fit))
                      for one, mask in zip(asked, masks, strict=True)]
         together = _Ready(united([one.prompt for one in ready]))
-        everything = replace(self._ask(embedding, together, how, embedding.whole), several=True)
+        limits = [box for one in asked for box in one.limits] if all(one.limits for one in asked) else []
+        everything = replace(self._ask(embedding, together, how, embedding.whole), several=True, limits=tuple(limits))
         return self._finished(embedding, view, everything, united_masks(masks), how, _part_of(report, 0, 1))
 
     # --- its steps ----------------------------------------------------------------------------------------------
 
     def decided(self, options: MatteOptions) -> HeadOptions:
-        """Options with "auto" decided for this model."""
+        """Options with "auto" decided for this model.
+
+        Raises
+        ------
+        PromptError
+            For an option that its alpha head does not have.
+        """
+        if options.transparent and self.defaults.head not in ON_TRIMAPS:
+            raise PromptError(f"transparent=True is for models with ViTMatte, and {self.name} has none: it would "
+                              f"change nothing; expected a model such as {self.name.partition('+')[0]}+vitmatte_s, or "
+                              "transparent=False")
         return HeadOptions(
             guidance=chosen(options.guidance, self.defaults.guidance), sides=chosen(options.sides, self.defaults.sides),
             postprocess=options.postprocess, detail=options.detail and not options.reference,
-            reference=options.reference,
+            reference=options.reference, band=options.band, transparent=options.transparent,
         )
 
     def check(self, image: Image, prompts: Sequence[Prompt]) -> list[Prompt]:
@@ -341,15 +368,18 @@ class MattingAnything:
         if not knows(self._sam.image_encoder):
             finder = _finder()
             return finder.find_subject(finder.embed(embedding.image), progress=progress)
-        view = self.view(embedding, progress=progress)
+        report = progress or _silent
+        view = self.view(embedding, progress=_part_of(report, 0, 0.5))
         found = find_subject(view.features, view.fit)
-        return found if found.box is None else found._replace(box=self._closer(embedding, found.box))
+        if found.box is None:
+            return found
+        return found._replace(box=self._closer(embedding, found.box, _part_of(report, 0.5, 1)))
 
     @torch.inference_mode()
-    def _closer(self, embedding: Embedding, box: Box) -> Box:
+    def _closer(self, embedding: Embedding, box: Box, report: ProgressCallback) -> Box:
         """The box around what is in a rough box: the mask that is found there tells it better."""
         image, prompt = embedding.image, Prompt(box=box)
-        view = self.view(embedding, self.window_for(prompt, image))
+        view = self.view(embedding, self.window_for(prompt, image), progress=report)
         told = decoder_prompt(prompt, view.window)
         mask = self.refine(view, self.segment(view, [told])[0], told, whole=True)
         found = BinaryMask.of(mask, view.fit, tight=True).bounds.moved(view.window.top, view.window.left)
@@ -479,30 +509,35 @@ class MattingAnything:
     def predict_alpha(
         self, embedding: Embedding, view: View, mask: MaskLogits, options: HeadOptions, *,
         report: ProgressCallback | None = None, where: Window | None = None, binary: BinaryMask | None = None,
+        hand: Hand = UNSAID,
     ) -> Patch:
         """The alpha of one object in the view's pixels (sections 3.2 and 3.3), from its mask.
 
         where: the part of the view that matters; left out, all of it. binary: the mask in the view's pixels there, when
-        it was made already.
+        it was made already. hand: what the user said of the view's pixels.
         """
         binary = BinaryMask.of(mask, view.fit, where) if binary is None else binary
-        if binary.bounds.empty:
+        if binary.bounds.empty and (hand.trimap is None or self.defaults.head not in ON_TRIMAPS):
             return Patch(torch.zeros((1, 1, 0, 0), device=self.device), Window(0, 0, 0, 0))
         rgb = embedding.visible[view.window.slices()]
         return self._head.alpha(view, mask, binary, rgb, options,
-                                lambda share: (report or _silent)("matte", share), where)
+                                lambda share: (report or _silent)("matte", share), where, hand)
 
     # --- one object ---------------------------------------------------------------------------------------------
 
     def _checked(
-        self, embedding: Embedding, prompts: PromptInput | Sequence[PromptInput] | None
+        self, embedding: Embedding, prompts: PromptInput | Sequence[PromptInput] | None, report: ProgressCallback
     ) -> list[_Ready]:
+        if not isinstance(embedding, Embedding):
+            raise PromptError(f"the embedding was given as {type(embedding).__name__}; expected what "
+                              "model.embed(image) gives, or matte(image, prompt, model=model) for a picture")
         if embedding.model != self.fingerprint:
             raise PromptError(f"the embedding was made by {embedding.model}, this model is {self.fingerprint}; "
                               "embed the image again with this model")
-        return [self._placed(embedding, prompt) for prompt in self.check(embedding.image, prompts_of(prompts)[0])]
+        return [self._placed(embedding, prompt, report)
+                for prompt in self.check(embedding.image, prompts_of(prompts)[0])]
 
-    def _placed(self, embedding: Embedding, prompt: Prompt) -> _Ready:
+    def _placed(self, embedding: Embedding, prompt: Prompt, report: ProgressCallback) -> _Ready:
         """A checked prompt with the box of the subject in the place of `subject`, or of a box around everything where
         this model refines its masks by itself."""
         image, box = embedding.image, prompt.box
@@ -510,7 +545,7 @@ class MattingAnything:
             and prompt.trimap is None and box is not None and is_whole(box, image.width, image.height)
         if not (prompt.subject or everything):
             return _Ready(prompt)
-        found = self.find_subject(embedding)
+        found = self.find_subject(embedding, progress=_part_of(report, 0, SEARCH))
         place = found.box or (0.0, 0.0, float(image.width), float(image.height))
         return _Ready(replace(prompt, subject=False, box=place), found, nothing=found.box is None and prompt.subject)
 
@@ -524,7 +559,11 @@ class MattingAnything:
         begins = told
         if self.defaults.points_correct and not how.reference and told.box is not None and prompt.former is None:
             begins = told._replace(points=(), labels=())
-        return _Asked(prompt, part, begins, told, seeds, marks, ready.subject, ready.nothing)
+        limits: tuple[Box, ...] = ()
+        if prompt.box is not None and self.defaults.clip_to_box and not how.reference and ready.subject is None \
+                and not begins.points and all(one is None for one in (prompt.mask, prompt.trimap, prompt.former)):
+            limits = (prompt.box,)
+        return _Asked(prompt, part, begins, told, seeds, marks, ready.subject, ready.nothing, limits=limits)
 
     def _finished(
         self, embedding: Embedding, view: View, one: _Asked, found: MaskLogits, how: HeadOptions,
@@ -541,8 +580,11 @@ class MattingAnything:
         else:
             rough = None if one.prompt.mask is None else one.prompt.mask[view.window.slices()]
             mask = self.refine(view, found, one.begins, whole=one.whole, rough=rough)
-            if self.defaults.tighten_boxes and one.whole and one.begins.box is not None:
+            if self.defaults.tighten_boxes and one.whole and one.begins.box is not None and one.prompt.trimap is None:
                 view, one, found, mask = self._tightened(embedding, view, one, found, mask, how)
+            if one.limits:  # refining lets it grow again
+                ends = decoder_prompt(Prompt(box=one.prompt.box), view.window)
+                mask = mask._replace(logits=clip_to_box(mask.logits, ends, view.fit))
         if one.nothing:
             mask = mask._replace(logits=torch.full_like(mask.logits, AWAY))
         changed = np.zeros(view.fit.scaled, np.bool_)
@@ -560,11 +602,18 @@ class MattingAnything:
             weight = weight_of(changed, view.fit, where)
         if not where.empty:
             binary = BinaryMask.of(mask, view.fit, where)
-            patch = self.predict_alpha(embedding, view, mask, how, report=report, where=where, binary=binary)
+            hand = UNSAID if how.reference else Hand(one.prompt.trimap, one.seeds.marks).within(*view.window.slices())
+            patch = self.predict_alpha(embedding, view, mask, how, report=report, where=where, binary=binary, hand=hand)
             part = where.moved(view.window.top, view.window.left).slices()
             fresh = _pasted(patch, where) * _opacity(embedding.image, part)
             alpha[part] = fresh if weight is None else alpha[part] + weight * (fresh - alpha[part])
             solid[part] = binary.within(where)[0, 0].cpu().numpy()
+            if one.limits:
+                far = beyond(one.limits, *alpha.shape)
+                if changed.any():  # what is corrected may lie anywhere
+                    far[part] &= weight_of(changed, view.fit, where) == 0
+                np.copyto(alpha, np.float32(0), where=far)
+                solid &= ~far
         if one.prompt.trimap is not None and not how.reference:
             alpha, solid = self._within_trimap(embedding, one, alpha)
         if embedding.image.alpha is not None:  # what is transparent in the image stays so
@@ -592,7 +641,8 @@ class MattingAnything:
         view = self.view(embedding, again.window)
         found = self.segment(view, [again.begins])[0]
         mask = self.refine(view, found, again.begins, whole=True)
-        return view, replace(again, prompt=one.prompt, subject=one.subject, nothing=one.nothing), found, mask
+        again = replace(again, prompt=one.prompt, subject=one.subject, nothing=one.nothing, limits=one.limits)
+        return view, again, found, mask
 
     def _within_trimap(
         self, embedding: Embedding, one: _Asked, alpha: np.ndarray[Any, Any]
@@ -624,7 +674,8 @@ class _Ready(NamedTuple):
 class _Asked:
     """A checked prompt, the part of the image to look at, what the decoder is told of it there (begins: for the mask
     that is then corrected; told: all of it), its seeds (in the image's pixels, and at the view's scaled size), and the
-    subject that was found for it (nothing: there is none)."""
+    subject that was found for it (nothing: there is none). limits: boxes beyond which nothing is the object unless it
+    is corrected; none where nobody said how far it goes."""
 
     prompt: Prompt
     window: Window
@@ -635,6 +686,7 @@ class _Asked:
     subject: Subject | None = None
     nothing: bool = False
     several: bool = False
+    limits: tuple[Box, ...] = ()
 
     @property
     def whole(self) -> bool:
@@ -661,8 +713,9 @@ def _doubts(subject: Subject | None) -> tuple[str, ...]:
 
 def _defaults(defaults: Defaults, metadata: Mapping[str, str]) -> Defaults:
     """A backbone's defaults with what a file's metadata says in their place; what is not known there is not taken."""
+    known = {**CHOICES, "head": tuple(name for name in HEADS if name not in HEAD_NETWORKS)}
     told = {name: metadata[name] for name in ("guidance", "sides", "head")
-            if metadata.get(name) in (*CHOICES.get(name, HEADS),) and metadata[name] != "auto"}
+            if metadata.get(name) in known[name] and metadata[name] != "auto"}
     return replace(defaults, **told)  # type: ignore[arg-type]
 
 

@@ -13,6 +13,7 @@ from .errors import PromptError
 
 Guidance = Literal["mask", "alpha"]
 Sides = Literal["one", "two"]
+Band = Literal["auto", "narrow", "wide"]
 
 
 class OptionKeywords(TypedDict, total=False):
@@ -23,6 +24,8 @@ class OptionKeywords(TypedDict, total=False):
     postprocess: bool
     detail: bool
     reference: bool
+    band: Band
+    transparent: bool
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,11 @@ class MatteOptions:
         quick, look at a crop around the object.
     reference : bool
         Exactly what the authors' released program does where it departs from the paper: no detail, no corrections.
+    band : {"auto", "narrow", "wide"}
+        With ViTMatte: how wide the part along the mask's edge is whose alpha is found. "auto" goes by the decoder's
+        doubts and the image's structure (wide in hair, narrow along a table's edge).
+    transparent : bool
+        With ViTMatte: the object is seen through (glass, water, a veil), so alpha is found inside of it as well.
 
     Raises
     ------
@@ -62,6 +70,12 @@ class MatteOptions:
                                         "model's encoder is quick"})
     reference: bool = field(
         default=False, metadata={"help": "follow the authors' released program, mistakes included"})
+    band: Band = field(
+        default="auto", metadata={"help": "with ViTMatte: how wide the band along the mask's edge is whose alpha is "
+                                          "found; auto is wide in hair and narrow along hard edges"})
+    transparent: bool = field(
+        default=False, metadata={"help": "with ViTMatte: the object is seen through (glass, a veil), so alpha is found "
+                                         "inside of it as well"})
 
     def __post_init__(self) -> None:
         for name, known in CHOICES.items():
@@ -89,6 +103,7 @@ class MatteOptions:
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "guidance": ("auto", *get_args(Guidance)), "sides": ("auto", *get_args(Sides)),
+    "band": get_args(Band),
 }
 """The values of the options that have a choice of words."""
 SWITCHES: dict[str, bool] = {one.name: one.default for one in fields(MatteOptions) if isinstance(one.default, bool)}

@@ -1,12 +1,14 @@
-"""What is written of a matte: cut-out, alpha, foreground or composite, as an image file."""
+"""What is written of a matte: cut-out (as layers where the format has some), alpha, foreground or composite."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypedDict
 
 from .adjust import Adjustment, adjusted, cropped, premultiplied
+from .errors import ImageError
 from .image import encode_image, output_format
+from .image.encode import DEEP, layered
 from .image.write import check_writable, write_bytes
 from .times import Times
 
@@ -39,8 +41,9 @@ class OutputOptions:
     Parameters
     ----------
     output : {"cutout", "alpha", "foreground", "composite"}
-        `cutout` (the object with transparency, clean edge colours), `alpha` (the matte in gray), `foreground` (the
-        object's colours, opaque) or `composite` (on `background`).
+        `cutout` (the object with transparency, clean edge colours; in .psd and .ora files as a layer with a mask over
+        the hidden image), `alpha` (the matte in gray), `foreground` (the object's colours, opaque) or `composite` (on
+        `background`).
     background
         Of a composite, see `Matte.composite`.
     bits : {8, 16}, optional
@@ -107,15 +110,20 @@ def encode_output(
     Parameters
     ----------
     form
-        `png`, `tiff`, `webp` or `jpeg`.
+        `png`, `tiff`, `webp`, `jpeg`, `psd` or `ora`.
     """
     times, output, bits = times or Times(), options.output, options.bits
     adjustment = options.adjustment
+    check_adjustment(form, adjustment)
     with times.of("colours"):
         if adjustment is not None:
             matte = adjusted(matte, adjustment)
             matte = cropped(matte, adjustment.window(matte.alpha))
-        if output != "alpha":
+        if output == "cutout" and layered(form):
+            if options.srgb:
+                matte = replace(matte, image=matte.image.to_srgb())
+            matte.foreground  # noqa: B018 - made here, and kept
+        elif output != "alpha":
             picture = matte.opaque() if output == "foreground" else (
                 matte.composite(options.background) if output == "composite" else matte.cutout())
             if options.srgb:
@@ -125,9 +133,18 @@ def encode_output(
             if options.strip:
                 picture = picture.stripped()
     with times.of("compress"):
+        if output == "cutout" and layered(form):
+            return matte.encode_layers(form, bits=bits, png_level=options.png_level, strip=options.strip)
         if output != "alpha":
             return encode_image(picture, form, bits=bits, quality=options.quality, png_level=options.png_level)
         if bits is None:
-            bits = matte.image.bits if form in ("png", "tiff") else 8
+            bits = matte.image.bits if form in DEEP else 8
         return encode_image(matte.alpha, form, bits=bits, quality=options.quality, png_level=options.png_level,
                             metadata=None if options.strip else matte.image.metadata)
+
+
+def check_adjustment(form: Format, adjustment: Adjustment | None) -> None:
+    """To be asked before a long computation. Raises ImageError for what the format does not hold."""
+    if layered(form) and adjustment is not None and adjustment.premultiplied:
+        raise ImageError(f"a {form.upper()} holds straight colours and a mask, nothing premultiplied; write a PNG or "
+                         "TIFF, or leave premultiplied out")

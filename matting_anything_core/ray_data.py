@@ -103,7 +103,7 @@ def matte_dataset(
     options : BatchOptions
         What is made and how; the alpha unless said.
     form
-        The format of the pictures: png, tiff, webp, jpeg.
+        The format of the pictures: png, tiff, webp, jpeg, psd, ora.
     model, device
         As for `load_model`; the files must be there on each node.
     workers
@@ -134,7 +134,7 @@ def matte_dataset(
     if not (isinstance(workers, int) or len(workers) == 2):
         raise MattingError(f"workers was given as {workers!r}; expected a number, or the fewest and the most")
     if form not in SUFFIXES.values():
-        raise MattingError(f"form was given as {form!r}; expected png, tiff, webp or jpeg")
+        raise MattingError(f"form was given as {form!r}; expected png, tiff, webp, jpeg, psd or ora")
     cores = 1.0 if cpus is None else cpus
     step = Step(options, prompt, image, form, model, device, max(1, int(cores)), arrow_files(filesystem), out)
     attempts = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Attempts).remote()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from .image import Image, ImageInput
     from .image.encode import Format
+    from .image.layers import Layer, LayeredFormat
     from .model import MattingAnything
     from .options import MatteOptions
     from .pipeline.embedding import Embedding
@@ -207,17 +208,55 @@ class Matte:
         """The cut-out as a Pillow picture (RGBA, 8 bits)."""
         return self.cutout().to_pil()
 
+    def layers(self) -> list[Layer]:
+        """What a file of layers holds, the lowest first: the picture, hidden; and over it the object's own colours with
+        alpha as their mask."""
+        from .image.layers import Layer
+
+        cut = self.cutout()
+        return [Layer("picture", self.image.pixels(), visible=False), Layer("object", cut.rgb, cut.alpha)]
+
     def encode(self, form: Format = "png", *, bits: int | None = None, quality: int | None = None) -> bytes:
-        """The cut-out as the bytes of a picture file; see `encode_image`."""
+        """The cut-out as the bytes of a picture file; see `encode_image`. As `psd` and `ora` it has `layers()`."""
+        from .image.encode import layered
+
+        if layered(form):
+            return self.encode_layers(form, bits=bits)
         return self.cutout().encode(form, bits=bits, quality=quality)
+
+    def encode_layers(
+        self, form: LayeredFormat, *, bits: int | None = None, png_level: int | None = None, strip: bool = False,
+    ) -> bytes:
+        """The bytes of a file with the matte's `layers()`.
+
+        Parameters
+        ----------
+        form
+            `psd` (extra `layers`) or `ora`.
+        bits, png_level
+            As for `encode_image`.
+        strip
+            Without the picture's resolution, EXIF and XMP.
+        """
+        from .image.layers import encode_layers
+        from .image.memory import memory_for
+
+        image = self.image.stripped() if strip else self.image
+        with memory_for(f"layers of {image.width} x {image.height} pixels", 6 * image.rgb.nbytes):
+            return encode_layers(self.layers(), form, bits=bits or image.bits, png_level=png_level,
+                                 profile=image.profile, metadata=image.metadata)
 
     def save(
         self, target: str | os.PathLike[str] | IO[bytes], *, bits: int | None = None, quality: int | None = None,
         form: Format | None = None,
     ) -> None:
-        """Write the cut-out to a path or a file object; see `write_image`. For others write `composite(…)`, `opaque()`
-        or, with write_image, `alpha`."""
-        self.cutout().save(target, bits=bits, quality=quality, form=form)
+        """Write the cut-out to a path or a file object; see `write_image`. Files of layers (.psd, extra `layers`; .ora)
+        hold it with its mask over the picture. For others write `composite(…)`, `opaque()` or, with write_image,
+        `alpha`."""
+        from .image.write import write_encoded
+
+        write_encoded(target, lambda form: self.encode(form, bits=bits, quality=quality), form=form, bits=bits,
+                      alpha=True)
 
     def _repr_png_(self) -> bytes:
         """What a notebook shows: the cut-out on a checkerboard, at most 800 pixels on a side."""

@@ -281,6 +281,21 @@ class Prompt:
                               if self.points is not None else
                               "all strokes are to be dropped; give at least one on the object, or a box")
 
+    def __eq__(self, other: object) -> bool:
+        """Whether another prompt says the same, arrays pixel by pixel."""
+        if not isinstance(other, Prompt):
+            return NotImplemented
+        return self is other or all(_same(getattr(self, name), getattr(other, name)) for name in FIELDS)
+
+    def __hash__(self) -> int:
+        return hash((self.box, self.points, self.labels, self.text, self.subject))
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows: the marks where they lie."""
+        from .prompt_picture import picture_of
+
+        return picture_of(self)
+
     @property
     def former(self) -> np.ndarray[Any, Any] | None:
         """The alpha of the previous matte as it is used: H×W float32 in 0..1."""
@@ -323,6 +338,17 @@ class Prompt:
             return cls(box=value)  # type: ignore[arg-type]
         raise PromptError(f"a prompt was given as {type(value).__name__}; expected a box (x0, y0, x1, y1), "
                           "a mask array, words, or Prompt(box=…, points=…, labels=…, mask=…, text=…)")
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values of a prompt's field are equal."""
+    if one is other:
+        return True
+    if isinstance(one, Former) and isinstance(other, Former):
+        one, other = one.alpha, other.alpha
+    if hasattr(one, "shape") and hasattr(other, "shape"):
+        return bool(one.shape == other.shape and (one == other).all())
+    return type(one) is type(other) and not hasattr(one, "shape") and bool(one == other)
 
 
 def continued(

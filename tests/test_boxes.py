@@ -45,6 +45,30 @@ def test_rows_of_detectors_in_every_layout(row: list[float], count: int) -> None
     assert prompts_of(row)[0][0].box == expected
 
 
+class Table:
+    """What is used of a table of pandas."""
+
+    def __init__(self, rows: list[list[object]]) -> None:
+        self._rows, self.shape = rows, (len(rows), len(rows[0]))
+
+    def to_numpy(self) -> np.ndarray:
+        return np.array(self._rows, object)
+
+
+def test_tables_and_results_of_other_detectors() -> None:
+    rows = [[*BOX, 0.9, 16, "dog"], [*BOX, 0.4, 0, "person"]]  # YOLOv5's results.pandas().xyxy[0]
+    boxes = np.array([BOX, BOX], np.float32)
+    for value in (Table(rows), np.array(rows, object), np.array([list(BOX)] * 2, object),
+                  SimpleNamespace(pred_boxes=SimpleNamespace(tensor=torch.tensor(boxes))),
+                  SimpleNamespace(pred_instances=SimpleNamespace(bboxes=boxes, masks=None))):
+        prompts, single = prompts_of(value)  # type: ignore[arg-type]
+        assert not single
+        assert [prompt.box for prompt in prompts] == [BOX] * 2
+    for wrong in (np.array([["a"] * 4], object), Table([["dog", "a", "b", "c", 1.0]])):
+        with pytest.raises(PromptError):
+            prompts_of(wrong)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32, np.uint64, np.int8, np.int16, np.int64, np.float16])
 def test_four_columns_of_any_number_are_boxes(dtype: type) -> None:
     array = np.array([[2, 9, 51, 39], [0, 0, 1, 1]], dtype)

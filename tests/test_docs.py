@@ -43,7 +43,7 @@ WRITTEN = {
     "OpenCV": ["alpha.png", "dog.png"],
     "Several processes": ["cut-outs/photo.png"],
     "Many pictures on a GPU": ["cut-outs/photo.png"],
-    "Photoshop (PSD)": ["photo.psd"],
+    "Photoshop (PSD), GIMP, Krita": ["photo.psd", "photo.ora"],
 }
 
 
@@ -68,7 +68,7 @@ def test_every_recipe_is_found() -> None:
      if not block.reason and "multiprocessing" not in block.code],
 )
 def test_recipes_run(block: Block, folder: Path) -> None:
-    if "psd_tools" in block.code:
+    if ".psd" in block.code:
         pytest.importorskip("psd_tools")
     names: dict[str, object] = {"__name__": "__main__"}
     exec(compile(block.code, f"docs/recipes.md, {block.heading}", "exec"), names)
@@ -129,7 +129,7 @@ def layers(_names: dict[str, object], folder: Path) -> None:
 
 
 CHECKS = {"White background, with a margin and a shadow": shop, "OpenCV": opencv, "app.py": service,
-          "Photoshop (PSD)": layers}
+          "Photoshop (PSD), GIMP, Krita": layers}
 
 
 @pytest.mark.slow

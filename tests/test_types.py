@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 
-from matting_anything_core import Prompt, PromptError
+from matting_anything_core import Prompt, PromptError, Stroke
 from matting_anything_core.types import prompts_of
 
 
@@ -106,3 +108,53 @@ def test_a_prompt_owns_its_mask_and_is_frozen() -> None:
         prompt.mask[0, 0] = False
     with pytest.raises(dataclasses.FrozenInstanceError):
         prompt.box = (0, 0, 1, 1)  # type: ignore[misc]
+
+
+def _every_field(mask: np.ndarray) -> dict[str, object]:
+    return {"box": (1, 2, 30, 40), "points": [(3, 4), (5, 6)], "labels": [1, 0], "text": "dog", "mask": mask,
+            "trimap": mask.astype(np.float32), "keep": [Stroke([(1, 2), (3, 4)], 5)], "drop": mask,
+            "previous": mask.astype(np.float32)}
+
+
+def test_prompts_are_equal_when_they_say_the_same() -> None:
+    mask = np.zeros((48, 40), bool)
+    mask[10:20, 10:30] = True
+    fields = _every_field(mask)
+    one, other = Prompt(**fields), Prompt(**_every_field(mask.copy()))  # type: ignore[arg-type]
+    assert one == other
+    assert hash(one) == hash(other)
+    assert len({one, other}) == 1
+    assert Prompt(box=[1, 2, 3, 4]) == Prompt(box=np.array([1.0, 2, 3, 4]))  # type: ignore[arg-type]
+    assert Prompt(box=(1, 2, 3, 4)) != (1, 2, 3, 4)
+    changed = np.roll(mask, 1, 0)
+    different = {"box": (1, 2, 30, 41), "points": [(3, 4), (5, 7)], "labels": [1, 1], "text": "cat", "mask": changed,
+                 "trimap": changed, "keep": [Stroke([(1, 2), (3, 4)], 6)], "drop": changed, "previous": changed}
+    for name, value in different.items():
+        assert Prompt(**{**fields, name: value}) != one, name  # type: ignore[arg-type]
+        if name not in ("points", "labels"):
+            assert Prompt(**{key: given for key, given in fields.items() if key != name}) != one  # type: ignore[arg-type]
+    assert Prompt(subject=True) == Prompt(subject=np.bool_(True))  # type: ignore[arg-type]
+    assert Prompt(keep=mask) != Prompt(keep=[Stroke([(1, 2)], 1)])
+    assert Prompt(mask=mask) != Prompt(mask=np.ones((40, 48), bool))
+
+
+def _shown(prompt: Prompt) -> np.ndarray:
+    return np.asarray(PIL.Image.open(io.BytesIO(prompt._repr_png_())).convert("RGB")).astype(int)
+
+
+def test_a_notebook_shows_the_marks_of_a_prompt() -> None:
+    mask = np.zeros((48, 40), bool)
+    mask[10:20, 10:30] = True
+    everything = _shown(Prompt(**_every_field(mask)))  # type: ignore[arg-type]
+    assert everything.shape == (400, round(400 * 40 / 48), 3)
+    clicks = _shown(Prompt(points=[(20, 100), (180, 100)], labels=[1, 0]))
+    scale = 400 / (1.05 * 180)
+    left, right = clicks[round(100 * scale), round(20 * scale)], clicks[round(100 * scale), round(180 * scale)]
+    assert left[1] > left[0] + 50  # green
+    assert right[0] > right[1] + 50  # red
+    box = _shown(Prompt(box=(10, 10, 200, 100)))
+    assert (np.abs(box - box[0, 0]).sum(2) > 60).any(0).sum() > 300
+    for prompt in (Prompt(subject=True), Prompt(text="the dog on the left"), Prompt(text="犬"),
+                   Prompt(box=(0, 0, 1e9, 1)), Prompt(box=(-5, -5, -1, -1)), Prompt(points=[(-1e9, 5)]),
+                   Prompt(keep=[Stroke([(0, 0)], 1)]), Prompt(mask=np.ones((1, 9000), bool))):
+        assert max(_shown(prompt).shape) == 400

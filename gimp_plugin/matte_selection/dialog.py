@@ -6,15 +6,19 @@ While the dialog is open the service is found or started, so that it is warm whe
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import arguments
 import client
 import service
-from gi.repository import Gimp, GimpUi, GLib, GObject, Gtk
+from gi.repository import GimpUi, GLib, GObject, Gtk
 from problem import told
+from subject import Selected
 from translation import _
 
+FOLLOW = 400
+"""Milliseconds between two looks at what is selected."""
 FIELDS = [name for name in arguments.NAMES if name != "model"]
 
 
@@ -25,22 +29,35 @@ def ask(procedure: Any, config: Any, image: Any, layers: list[Any]) -> bool:
     window.set_ok_label(_("_Matte"))
     _own_help(window)
     area = window.get_content_area()
-    area.pack_start(_label(_subject(image, layers)), False, False, 6)
+    subject = _label(_subject(image, layers))
+    area.pack_start(subject, False, False, 6)
     window.fill(FIELDS)
     models = _model_box(window, config)
     area.pack_start(models, False, False, 0)
     told = _label("")
     area.pack_start(told, False, False, 6)
-    _sensitivity(window, config, layers)
+    update = _sensitivity(window, config, layers)
     area.show_all()
+    following = GLib.timeout_add(FOLLOW, _follow, image, layers, subject, update)
     waiting = _Waiting(window, config, models, told)
     try:
         return bool(window.run())
     finally:
+        GLib.source_remove(following)
         waiting.stop()
         window.destroy()
         while Gtk.events_pending():
             Gtk.main_iteration()
+
+
+def _follow(image: Any, layers: list[Any], subject: Any, update: Callable[[], None]) -> bool:
+    """GIMP's windows work while the dialog is open: what it says is true of the selection that is there now."""
+    if image.is_valid() and all(layer.is_valid() for layer in layers):
+        text = _subject(image, layers)
+        if text != subject.get_text():
+            subject.set_text(text)
+        update()
+    return bool(GLib.SOURCE_CONTINUE)
 
 
 def _label(text: str) -> Any:
@@ -50,9 +67,11 @@ def _label(text: str) -> Any:
 def _subject(image: Any, layers: list[Any]) -> str:
     """What will be matted, in words."""
     names = ", ".join(f"“{layer.get_name()}”" for layer in layers)
-    _ok, selected, x0, y0, x1, y1 = Gimp.Selection.bounds(image)
-    if not selected:
-        return _("No selection: the whole layer {names} counts as the box around the subject.").format(names=names)
+    selected = Selected.of(image)
+    if selected is None:
+        return _("No selection: the one clear subject of {names} is looked for. What counts as that is not always "
+                 "certain; a selection around it is.").format(names=names)
+    x0, y0, x1, y1 = selected.bounds
     return _("Layer {names}, selection of {width} × {height} pixels at {x}, {y}.").format(
         names=names, width=x1 - x0, height=y1 - y0, x=x0, y=y0)
 
@@ -94,19 +113,25 @@ def _own_help(window: Any) -> None:
     place.set_child_secondary(ours, True)
 
 
-def _sensitivity(window: Any, config: Any, layers: list[Any]) -> None:
-    """Fields that mean nothing now are gray."""
-    masked = any(layer.get_mask() is not None for layer in layers)
-    selected = not Gimp.Selection.is_empty(layers[0].get_image())
-    paths = bool(layers[0].get_image().get_selected_paths())
+def _sensitivity(window: Any, config: Any, layers: list[Any]) -> Callable[[], None]:
+    """Fields that mean nothing now are gray; what is returned looks again."""
+    image = layers[0].get_image()
 
     def update(*_: object) -> None:
+        masked = any(layer.get_mask() is not None for layer in layers)
         _field(window, "existing-mask").set_sensitive(masked and config.get_property("output") == "mask")
+        _field(window, "mask-is").set_sensitive(masked or config.get_property("mask-is") != "unused")
+        selected = Selected.of(image) is not None
+        result = config.get_property("output")
+        for name, useful in (("selection-is", True), ("confine", True), ("existing-selection", result == "selection")):
+            _field(window, name).set_sensitive(selected and useful)
+        _field(window, "objects").set_sensitive(result in ("layer", "channel"))
+        paths = bool(image.get_selected_paths())
+        _field(window, "path-is").set_sensitive(paths or config.get_property("path-is") != "unused")
 
     config.connect("notify::output", update)
     update()
-    _field(window, "selection-is").set_sensitive(selected)
-    _field(window, "path-is").set_sensitive(paths or config.get_property("path-is") != "unused")
+    return update
 
 
 class _Waiting:

@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """Matte Selection: a soft mask of what is selected, for GIMP 3.
 
-    procedures (this file) ──► dialog ──► work ──► subject   selection, path and words as a prompt
-                                            │ ───► service   finds or starts the local service; client speaks to it
-                                            └────► outcome   layer mask, new layer, selection or channel
+    procedures (this file) ──► dialog ──► work ──► subject   selection, mask, path and words as prompts
+             │                              │ ───► service   finds or starts the local service; client speaks to it
+             │                              └────► outcome   layer mask, new layer, selection or channel
+             └──► workbench (the window) ──► asking, editing, marks, pointing, viewing: what needs no GTK
+                             └─────────────► frame, drawing, edges: what is seen
 
 GIMP's Python has no torch and every call is a new, short process, so the model lives in the service. This plug-in needs
 nothing but Python's standard library and GIMP's own bindings.
@@ -19,10 +21,9 @@ from typing import Any
 
 import gi
 
-gi.require_version("Gegl", "0.4")
-gi.require_version("Gimp", "3.0")
-gi.require_version("GimpUi", "3.0")
-gi.require_version("Gtk", "3.0")
+for namespace, version in (("Babl", "0.1"), ("Gegl", "0.4"), ("Gimp", "3.0"), ("GimpUi", "3.0"), ("Gdk", "3.0"),
+                           ("GdkPixbuf", "2.0"), ("Gtk", "3.0")):
+    gi.require_version(namespace, version)
 
 from gi.repository import Gimp, Gio, GLib, GObject  # noqa: E402
 
@@ -31,30 +32,36 @@ sys.path.insert(0, os.path.dirname(os.path.realpath(__file__)))
 import arguments  # noqa: E402
 import work  # noqa: E402
 from client import ClientError  # noqa: E402
-from problem import told  # noqa: E402
-from subject import layers_of  # noqa: E402
+from problem import Problem, told  # noqa: E402
+from subject import Standing, layers_of  # noqa: E402
 from translation import _  # noqa: E402
 
 MATTE = "plug-in-matte-selection"
 LAST = "plug-in-matte-selection-last"
 CHECK = "plug-in-matte-selection-check"
+WINDOW = "plug-in-matte-selection-window"
 ICON = Path(__file__).resolve().parent / "matte_selection.svg"
 
 
 def run_matte(procedure: Any, mode: Any, image: Any, drawables: Any, config: Any, _data: Any) -> Any:
     """The procedure plug-in-matte-selection, in every run mode."""
-    def matte() -> bool:
-        layers = layers_of(drawables)
+    def matte() -> list[str] | None:
+        layers = layers_of(image, drawables)
+        standings = [Standing.of(layer) for layer in layers]
         if mode == Gimp.RunMode.INTERACTIVE:
             import dialog
 
             if not dialog.ask(procedure, config, image, layers):
-                return False
-        work.matte_layers(image, layers, arguments.Asked.of(config))
-        if mode != Gimp.RunMode.NONINTERACTIVE and image.get_base_type() == Gimp.ImageBaseType.INDEXED:
-            Gimp.message(_("This image is indexed: files of such images keep no soft edges. Change it to RGB "
-                           "(Image > Mode > RGB) before you export it."))
-        return True
+                return None
+            for standing in standings:
+                standing.check_there()
+        warnings = work.matte_layers(image, layers, arguments.Asked.of(config))
+        if image.get_base_type() == Gimp.ImageBaseType.INDEXED:
+            warnings.append(_("This image is indexed: files of such images keep no soft edges. Change it to RGB "
+                              "(Image > Mode > RGB) before you export it."))
+        if warnings and mode != Gimp.RunMode.NONINTERACTIVE:
+            Gimp.message("\n".join(warnings))
+        return warnings
 
     return _guarded(procedure, matte)
 
@@ -74,6 +81,21 @@ def run_last(procedure: Any, mode: Any, image: Any, drawables: Any, _config: Any
     return _failed(procedure, Gimp.get_pdb().get_last_error())
 
 
+def run_window(procedure: Any, mode: Any, image: Any, drawables: Any, config: Any, _data: Any) -> Any:
+    """The procedure plug-in-matte-selection-window: the window one works in."""
+    def work_in_it() -> list[str] | None:
+        layers = layers_of(image, drawables)
+        if mode == Gimp.RunMode.NONINTERACTIVE:
+            raise Problem(_("This procedure is a window to work in. Without one call {name}.").format(name=MATTE))
+        if len(layers) != 1:
+            raise Problem(_("The window is for one layer. Select one in the Layers dialog and try again."))
+        from workbench import Workbench
+
+        return [] if Workbench(procedure, config, image, layers[0]).run() else None
+
+    return _guarded(procedure, work_in_it)
+
+
 def run_check(procedure: Any, config: Any, _data: Any) -> Any:
     """The procedure plug-in-matte-selection-check: a report on everything a helper would ask for."""
     def check() -> str:
@@ -87,24 +109,31 @@ def run_check(procedure: Any, config: Any, _data: Any) -> Any:
         return report
 
     try:
-        values = procedure.new_return_values(Gimp.PDBStatusType.SUCCESS, None)
         report = check()
     except Exception as error:
         return _failed(procedure, _unforeseen(error))
-    values.remove(1)
-    values.insert(1, GObject.Value(GObject.TYPE_STRING, report))
-    return values
+    return _succeeded(procedure, report)
 
 
 def _guarded(procedure: Any, task: Any) -> Any:
-    """The return values of a procedure whose task says whether it was done or cancelled, or raises."""
+    """The return values of a procedure whose task gives warnings, or None when it was cancelled, or raises."""
     try:
-        done = task()
+        warnings = task()
     except ClientError as error:
         return _failed(procedure, told(error))
     except Exception as error:
         return _failed(procedure, _unforeseen(error))
-    return procedure.new_return_values(Gimp.PDBStatusType.SUCCESS if done else Gimp.PDBStatusType.CANCEL, None)
+    if warnings is None:
+        return procedure.new_return_values(Gimp.PDBStatusType.CANCEL, None)
+    return _succeeded(procedure, "\n".join(warnings))
+
+
+def _succeeded(procedure: Any, text: str) -> Any:
+    """Return values with a text."""
+    values = procedure.new_return_values(Gimp.PDBStatusType.SUCCESS, None)
+    values.remove(1)
+    values.insert(1, GObject.Value(GObject.TYPE_STRING, text))
+    return values
 
 
 def _failed(procedure: Any, text: str) -> Any:
@@ -125,20 +154,32 @@ class MatteSelection(Gimp.PlugIn):  # type: ignore[misc]
         return False  # texts are translated here (translation.py)
 
     def do_query_procedures(self) -> list[str]:
-        return [MATTE, LAST, CHECK]
+        return [MATTE, LAST, WINDOW, CHECK]
 
     def do_create_procedure(self, name: str) -> Any:
         if name == CHECK:
             return self._create_check()
-        run = run_matte if name == MATTE else run_last
+        run = {MATTE: run_matte, LAST: run_last, WINDOW: run_window}[name]
         procedure = Gimp.ImageProcedure.new(self, name, Gimp.PDBProcType.PLUGIN, run, None)
         procedure.set_image_types("*")
-        procedure.set_sensitivity_mask(Gimp.ProcedureSensitivityMask.DRAWABLE
-                                       | Gimp.ProcedureSensitivityMask.DRAWABLES)
+        one, several = Gimp.ProcedureSensitivityMask.DRAWABLE, Gimp.ProcedureSensitivityMask.DRAWABLES
+        procedure.set_sensitivity_mask(one if name == WINDOW else one | several)
         if name == MATTE:
             self._describe_matte(procedure)
+        elif name == WINDOW:
+            procedure.set_menu_label(_("Matte Selection _Window..."))
+            procedure.set_documentation(
+                _("A window to work in: boxes, clicks, brush strokes and words, with the matte over the picture"),
+                _("Shows the layer with its matte over it. Boxes, clicks, brush strokes and words say what the subject "
+                  "is, and each correction is seen at once; its edge can be shifted, softened and made harder. The "
+                  "result becomes a layer mask, a new layer, the selection or a channel, and one step undoes it."),
+                WINDOW)
+            arguments.add_window(procedure)
+            procedure.add_string_return_value("warnings", _("Warnings"),
+                                              _("What is doubtful of the result; as a rule nothing"), "",
+                                              GObject.ParamFlags.READWRITE)
         else:
-            procedure.set_menu_label(_("Matte Selection (_last values)"))
+            procedure.set_menu_label(_("Matte Selection (last _values)"))
             procedure.set_documentation(_("Matte Selection again, with the values of its last use"),
                                         _("Runs {name} with the values of its last use, without asking.")
                                         .format(name=MATTE), name)
@@ -147,15 +188,18 @@ class MatteSelection(Gimp.PlugIn):  # type: ignore[misc]
         return self._signed(procedure)
 
     def _describe_matte(self, procedure: Any) -> None:
-        procedure.set_menu_label(_("_Matte Selection..."))
+        procedure.set_menu_label(_("Matte Se_lection..."))
         procedure.set_documentation(
             _("A soft mask of the subject in the selection: hair, fur and glass stay soft"),
             arguments.HELP, MATTE)
         arguments.add(procedure)
+        procedure.add_string_return_value("warnings", _("Warnings"),
+                                          _("What is doubtful of the result; as a rule nothing"), "",
+                                          GObject.ParamFlags.READWRITE)
 
     def _create_check(self) -> Any:
         procedure = Gimp.Procedure.new(self, CHECK, Gimp.PDBProcType.PLUGIN, run_check, None)
-        procedure.set_menu_label(_("Matte Selection: _Check Setup"))
+        procedure.set_menu_label(_("Matte Selection: Check Set_up"))
         procedure.set_documentation(
             _("Is everything there that Matte Selection needs?"),
             _("Reports versions, folders, the interpreter, the service and its log, and tries to start the service "

@@ -13,11 +13,11 @@ from gi.repository import Babl, Gegl, Gimp
 
 STRIP = 4 << 20
 EIGHT_BITS = (Gimp.Precision.U8_LINEAR, Gimp.Precision.U8_NON_LINEAR, Gimp.Precision.U8_PERCEPTUAL)
-BYTES = {"Y u8": 1, "Y u16": 2, "Y' u16": 2, "YA u16": 4, "Y'A u8": 2, "R'G'B' u8": 3, "R'G'B'A u8": 4,
-         "R'G'B' u16": 6, "R'G'B'A u16": 8, "R'G'B'A float": 16}
+BYTES = {"Y u8": 1, "Y' u8": 1, "Y u16": 2, "Y' u16": 2, "YA u16": 4, "Y'A u8": 2, "R'G'B' u8": 3, "R'G'B'A u8": 4,
+         "R'G'B' u16": 6, "R'G'B'A u16": 8}
 """Bytes of a pixel in the formats that are used; GIMP ends a process that asks for one it does not know."""
-CUTOUT = {"u8": "R'G'B'A u8", "u16": "R'G'B'A float"}
-"""The format in which colours with alpha come back, for each `depth`."""
+FAINT = bytes(range(16))
+"""High bytes of shares that count as nothing."""
 
 
 def strips(buffer: Any, x: int, y: int, width: int, height: int, form: str) -> Iterator[bytes]:
@@ -26,6 +26,18 @@ def strips(buffer: Any, x: int, y: int, width: int, height: int, form: str) -> I
     for top in range(0, height, rows):
         part = Gegl.Rectangle.new(x, y + top, width, min(rows, height - top))
         yield buffer.get(part, 1.0, form, Gegl.AbyssPolicy.NONE)
+
+
+def rows(buffer: Any, x: int, y: int, width: int, height: int, form: str) -> Iterator[bytes]:
+    """A rectangle of a buffer, a row at a time; zeros outside of the buffer."""
+    length = width * BYTES[form]
+    for strip in strips(buffer, x, y, width, height, form):
+        yield from (strip[at:at + length] for at in range(0, len(strip), length))
+
+
+def share_format(item: Any, number: str) -> str:
+    """The format in which a mask or channel holds shares: a channel of an 8-bit image has sRGB's curve."""
+    return f"""{"Y'" if "'" in Babl.format_get_encoding(item.get_format()) else "Y"} {number}"""
 
 
 def fill(buffer: Any, x: int, y: int, width: int, form: str, data: Iterable[bytes]) -> None:
@@ -52,8 +64,7 @@ def depth(image: Any) -> str:
 
 def dtype(form: str) -> str:
     """The numbers of a format, as the service names them."""
-    number = form.split()[1]
-    return "f32" if number == "float" else number
+    return form.split()[1]
 
 
 def picture_format(layer: Any) -> tuple[str, int]:
@@ -72,6 +83,12 @@ def has_holes(layer: Any) -> bool:
                for strip in strips(buffer, 0, 0, width, height, "Y'A u8"))
 
 
+def sent_colours(layer: Any) -> Any:
+    """A layer's colours as the service gets them, without alpha, as a buffer."""
+    width, height, form = layer.get_width(), layer.get_height(), f"R'G'B' {depth(layer.get_image())}"
+    return kept(width, height, form, strips(layer.get_buffer(), 0, 0, width, height, form))
+
+
 def own_alpha(layer: Any) -> Any:
     """A layer's alpha channel as a buffer of "Y u16"."""
     width, height = layer.get_width(), layer.get_height()
@@ -79,24 +96,74 @@ def own_alpha(layer: Any) -> Any:
     return kept(width, height, "Y u16", (bytes(memoryview(strip).cast("H")[1::2]) for strip in both))
 
 
+class Graph:
+    """GEGL operations over buffers: `source` and `apply` give what the next one takes, `write` does the work."""
+
+    def __init__(self) -> None:
+        Gegl.init(None)
+        self._graph = Gegl.Node()
+
+    def source(self, buffer: Any) -> Any:
+        """What gives a buffer's pixels."""
+        return self._node("gegl:buffer-source", buffer=buffer)
+
+    def apply(self, operation: str, over: Any, aux: Any = None, **properties: Any) -> Any:
+        """An operation over one or two others."""
+        node = self._node(operation, **properties)
+        over.link(node)
+        if aux is not None:
+            aux.connect_to("output", node, "aux")
+        return node
+
+    def write(self, last: Any, target: Any) -> None:
+        """Do all of it, into a buffer."""
+        last.link(self._node("gegl:write-buffer", buffer=target))
+        self._last.process()
+
+    def _node(self, operation: str, **properties: Any) -> Any:
+        self._last = self._graph.create_child(operation)
+        for name, value in properties.items():
+            self._last.set_property(name.replace("_", "-"), value)
+        return self._last
+
+
 def combine(operation: str, one: Any, other: Any, width: int, height: int) -> Any:
-    """The product ("gegl:multiply") or quotient ("gegl:divide", 0 where `other` is 0) of two masks."""
-    Gegl.init(None)
+    """The product ("gegl:multiply"), sum, difference or quotient ("gegl:divide", 0 where `other` is 0) of two masks,
+    limited to 0..1."""
+    graph = Graph()
     result = Gegl.Buffer.new("Y u16", 0, 0, width, height)
-    graph = Gegl.Node()
-    nodes = []
-    for name, buffer in (("gegl:buffer-source", one), ("gegl:buffer-source", other), (operation, None),
-                         ("gegl:write-buffer", result)):
-        node = graph.create_child(name)
-        if buffer is not None:
-            node.set_property("buffer", buffer)
-        nodes.append(node)
-    first, second, middle, last = nodes
-    first.link(middle)
-    second.connect_to("output", middle, "aux")
-    middle.link(last)
-    last.process()
+    graph.write(graph.apply(operation, graph.source(one), graph.source(other)), result)
     return result
+
+
+def put_clean(source: Any, sent: Any, clean: Any, share: Any, target: Any, amount: float = 1.0) -> None:
+    """Write the subject of `source` into `target`, a buffer with alpha.
+
+    source: the layer's own pixels. sent: the same as the service got them, in sRGB and within 0..1; clean: its clean
+    colours, None to leave the layer's as they are. share: the subject's in each pixel, by which the layer's alpha is
+    multiplied.
+
+    What is written is the layer's own colour and the difference that cleaning makes, times `amount` (0..1). So where
+    nothing was to be cleaned every value stays as it is, also those that sRGB or 0..1 cannot hold.
+    """
+    graph = Graph()
+    cleaned = graph.source(source)
+    if clean is not None:
+        change = graph.apply("gegl:subtract", graph.source(clean), graph.source(sent))
+        if amount != 1:
+            change = graph.apply("gegl:multiply", change, value=amount)
+        cleaned = graph.apply("gegl:add", cleaned, change)
+    graph.write(graph.apply("gegl:opacity", cleaned, graph.source(share)), target)
+
+
+def seen(strips: Iterable[bytes], counts: list[int]) -> Iterator[bytes]:
+    """The same strips of "Y u16"; at the end `counts` has got the number of pixels above one sixteenth."""
+    count = 0
+    for strip in strips:
+        high = strip[1::2]  # little endian
+        count += len(high.translate(None, FAINT))
+        yield strip
+    counts.append(count)
 
 
 def paste(share: Any, target: Any, x: int, y: int) -> None:
@@ -106,7 +173,7 @@ def paste(share: Any, target: Any, x: int, y: int) -> None:
     width = min(x + extent.width, target.get_width()) - left
     height = min(y + extent.height, target.get_height()) - top
     if width > 0 and height > 0:
-        form = "Y' u16" if "'" in Babl.format_get_encoding(target.get_format()) else "Y u16"
+        form = share_format(target, "u16")
         buffer = target.get_buffer()
         fill(buffer, left, top, width, form, strips(share, left - x, top - y, width, height, "Y u16"))
         buffer.flush()

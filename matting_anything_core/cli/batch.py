@@ -104,9 +104,10 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
                        help="GPUs of each actor, or a share of one such as 0.25 (default: 0)")
     group = parser.add_argument_group("what to write")
     group.add_argument("-o", "--out", required=True, metavar="FOLDER", help="folder for the results; made if needed")
-    group.add_argument("--format", choices=("png", "webp", "tif", "jpg", "parquet"), default="png",
-                       help="of the files (default: png; jpg for foreground and composite only); parquet, with "
-                            "--engine ray: rows with PNGs in them, and what became of each")
+    group.add_argument("--format", choices=("png", "webp", "tif", "jpg", "psd", "ora", "parquet"), default="png",
+                       help="of the files (default: png; jpg for foreground and composite only; psd, extra: layers, "
+                            "and ora with layers); parquet, with --engine ray: rows with PNGs in them, and what became "
+                            "of each")
     add_output_arguments(group)
     group.add_argument("--max-side", type=int, metavar="N",
                        help="scale larger images so that their longer side has N pixels, before they are matted; large "
@@ -143,6 +144,8 @@ def items_asked(args: argparse.Namespace, out: Path, rule: PromptInput | PromptR
     from ..folders import images_in
     from ..image import output_format
     from ..manifest import SUFFIXES, load_manifest
+    from ..output import check_adjustment
+    from .options import adjustment
 
     source, suffix = Path(args.source), ".png" if args.format == "parquet" else f".{args.format}"
     if args.source == "-" or (source.suffix.lower() in SUFFIXES and not source.is_dir()):
@@ -160,7 +163,8 @@ def items_asked(args: argparse.Namespace, out: Path, rule: PromptInput | PromptR
             note(f"left out of {args.source}: {found.left_out_in_words()}")
     check_outputs(items)
     for target in {item.out.suffix: item.out for item in items if item.out is not None}.values():
-        output_format(target, bits=args.bits or 8, alpha=args.output == "cutout")  # told before the work
+        form = output_format(target, bits=args.bits or 8, alpha=args.output == "cutout")  # told before the work
+        check_adjustment(form, adjustment(args))
     return items
 
 

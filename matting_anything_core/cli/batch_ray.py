@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 ELSEWHERE = Path(os.path.abspath(os.sep), "matting-anything-results")
 """Stands for a folder of results that is not on this machine; nothing is written there."""
-FORMS = {"png": "png", "webp": "webp", "tif": "tiff", "jpg": "jpeg", "parquet": "png"}
+FORMS = {"png": "png", "webp": "webp", "tif": "tiff", "jpg": "jpeg", "psd": "psd", "ora": "ora", "parquet": "png"}
 
 
 def run_on_ray(args: argparse.Namespace, options: BatchOptions, workers: int | None, shard: tuple[int, int]) -> int:

@@ -58,11 +58,13 @@ examples:
   matting-anything matte photo.jpg --box 120,40,560,700 --output composite --background '#20a040' -o green.jpg
   matting-anything matte photo.jpg --box 120,40,560,700 -o dog.png --sheet look.png
       besides, image with prompt, mask, alpha and cut-out side by side
+  matting-anything matte photo.jpg --box 120,40,560,700 -o dog.ora
+      layers for GIMP and Krita; dog.psd for Photoshop (extra: layers): the dog with its mask over the image
 
 Coordinates are pixels of the image as you see it, x to the right and y down from the top left corner.
 Exit status: see `matting-anything --help`; of several images 1 when some failed.
 """
-OUTPUT_SUFFIXES = ("png", "webp", "tif", "jpg")
+OUTPUT_SUFFIXES = ("png", "webp", "tif", "jpg", "psd", "ora")
 
 
 def add_prompt_arguments(parser: argparse.ArgumentParser) -> None:
@@ -99,8 +101,8 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     add_prompt_arguments(parser)
     group = parser.add_argument_group("what to write")
     group.add_argument("-o", "--out", required=True, metavar="OUT",
-                       help="file to write, whose suffix is the format (.png, .tif, .webp, .jpg); a folder; or - for "
-                            "standard output")
+                       help="file to write, whose suffix is the format (.png, .tif, .webp, .jpg; .psd and .ora with "
+                            "layers); a folder; or - for standard output")
     group.add_argument("--format", choices=OUTPUT_SUFFIXES, default=None,
                        help="of files in a folder and of standard output (default: png)")
     add_output_arguments(group)
@@ -134,7 +136,7 @@ def run(args: argparse.Namespace) -> int:
         raise PromptError("--all-matches was given without --text; it needs words that name the objects")
     images = expanded(args.image)
     ground, change, fine, most = background(args), adjustment(args), quality(args), max_pixels(args)
-    targets = _targets(args, images)
+    targets = _targets(args, images, change)
     job = _Job(args, asked(args), ground, change, fine, most)
     if len(images) == 1:
         _one(job, images[0], targets[0], args.sheet)
@@ -178,18 +180,23 @@ def numbered(path: str | Path, index: int, count: int) -> Path:
     return file if count == 1 else file.with_name(f"{file.stem}-{index + 1}{file.suffix}")
 
 
-def _targets(args: argparse.Namespace, images: Sequence[str]) -> list[Path | None]:
+def _targets(args: argparse.Namespace, images: Sequence[str], change: Adjustment | None) -> list[Path | None]:
     """The file of each image, None for standard output; what cannot be written is told before the work."""
     from ..image import output_format
     from ..naming import names_of
+    from ..output import check_adjustment
 
     alpha, bits = args.output == "cutout", args.bits or 8
+
+    def check(name: str) -> None:
+        check_adjustment(output_format(name, alpha=alpha, bits=bits), change)
+
     if args.sheet:
         output_format(args.sheet)
     if args.mask == "-" and "-" in images:
         raise PromptError("both the image and --mask are `-`; standard input holds one of them")
     if args.out == "-":
-        output_format(f"-.{args.format or 'png'}", alpha=alpha, bits=bits)
+        check(f"-.{args.format or 'png'}")
         if len(images) > 1 or len(args.box) > 1 or args.all_matches:
             raise PromptError("`-o -` writes one result to standard output, but several were asked for; "
                               "give a file or a folder")
@@ -208,10 +215,10 @@ def _targets(args: argparse.Namespace, images: Sequence[str]) -> list[Path | Non
     if not folder:
         if args.format is not None:
             raise PromptError(f"--format was given, but {args.out!r} is a file, whose suffix is the format")
-        output_format(args.out, alpha=alpha, bits=bits)
+        check(args.out)
         return [Path(args.out)]
     suffix = f".{args.format or 'png'}"
-    output_format(f"x{suffix}", alpha=alpha, bits=bits)
+    check(f"x{suffix}")
     names = names_of(["stdin" if name == "-" else name for name in images], suffix)
     files = [Path(args.out) / name for name in names]
     try:

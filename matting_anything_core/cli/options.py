@@ -122,7 +122,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how")
     group.add_argument("--model", default="lite", metavar="NAME",
                        help="lite (bundled, the default), vit_b, mobile_sam, sam2.1_s … (see `matting-anything weights "
-                            "list`), or a file of weights")
+                            "list`), or a file of weights; ViTMatte may take over alpha, by its name or as your own "
+                            "file: lite+vitmatte_s, vit_b+vitmatte_b, lite+FILE")
     group.add_argument("--device", default="auto", metavar="DEVICE", help="auto (default), cpu, cuda, cuda:1, mps")
     for name, values in CHOICES.items():
         group.add_argument(f"--{name}", choices=values, default=values[0], help=OPTION_HELP[name])

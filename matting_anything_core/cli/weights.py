@@ -15,6 +15,7 @@ _EPILOG = """\
 examples:
   matting-anything weights list                      what there is, what is installed, under which licence
   matting-anything weights fetch vit_b               download SAM ViT-B and its Mask-to-Matte, check, convert
+  matting-anything weights fetch lite+vitmatte_s     what lite needs to work with ViTMatte: that alone
   matting-anything weights fetch vit_l --sha256 HEX  a file without a published checksum: give the one you know
   matting-anything weights verify                    read everything that is installed and check it
   matting-anything weights convert sam_vit_l_0b3195.pth mam_vitl.pth -o vit_l.safetensors
@@ -38,8 +39,12 @@ examples:
   matting-anything weights convert mam_sam_vitb.pth -o vit_b.safetensors
   matting-anything weights convert sam_vit_b_01ec64.pth mam.pth -o vit_b_half.safetensors --dtype float16
   matting-anything weights convert trained.safetensors -o mine.safetensors --meta licence=MIT
+  matting-anything weights convert ViTMatte_S_Com.pth -o hair.safetensors      then: --model lite+hair.safetensors
 
 The result works wherever a model is named: matting-anything matte photo.jpg --model mine.safetensors"""
+
+
+_PAIRS = "lite+vitmatte_s, vit_b+vitmatte_s …"
 
 
 def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -66,7 +71,8 @@ def add(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
     convert = commands.add_parser("convert", help="published .pth files to one safetensors file",
                                   epilog=_CONVERT_EPILOG, formatter_class=raw)
-    convert.add_argument("sources", nargs="+", metavar="FILE", help="SAM, Mask-to-Matte or both; .pth or .safetensors")
+    convert.add_argument("sources", nargs="+", metavar="FILE",
+                         help="SAM, Mask-to-Matte or both, or ViTMatte; .pth, .bin or .safetensors")
     convert.add_argument("-o", "--output", required=True, metavar="FILE", help="the .safetensors file to write")
     convert.add_argument("--dtype", default="keep", choices=("keep", "float32", "float16", "bfloat16"),
                          help="number type to store (keep: as it is)")
@@ -103,6 +109,7 @@ def _list(_: argparse.Namespace) -> int:
     for file in catalogue.FILES.values():
         rows.append((file.name, _file_state(file), _sizes([file.size]), file.licence, file.url))
     _table(rows)
+    print(f"\nThe files vitmatte_* are alpha heads, which go with any model, and are named behind a +: {_PAIRS}")
     print(f"\nWeights folder: {store.home()}\nGet one with: matting-anything weights fetch NAME")
     return 0
 
@@ -198,10 +205,10 @@ def _verify(args: argparse.Namespace) -> int:
     if args.names:
         todo: list[tuple[Path, WeightFile | None]] = []
         for name in args.names:
-            if name in catalogue.MODELS or name in catalogue.FILES:
+            if catalogue.files_of(name) is not None:
                 files = catalogue.files_of(name) or ()
-                paths = store.find(name)
-                todo.extend(zip(paths, files if len(files) == len(paths) else [None] * len(paths), strict=True))
+                published = {store.locate(file): file for file in files}
+                todo.extend((path, published.get(path)) for path in store.find(name))
             else:
                 todo.append((Path(name), None))
     else:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..folders import path_given
 from .clicks import Click, ClicksProtocol, ClickSystem, Course, FloatArray, ImageArray, Truth, correct
 from .clicks_strip import has_panel, panel, strip
 from .data import DataSet
@@ -62,6 +63,8 @@ def evaluate_clicks(
     DataError
         When two systems have the same name, or the notes are no notes.
     """
+
+    output = path_given(output, "the folder for results")
 
     def measure(task: Task, image: ImageArray, truth: Truth, system: ClickSystem, report: Report) -> dict[str, Any]:
         panels: list[ImageArray] = []

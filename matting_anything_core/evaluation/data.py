@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import MattingError
+from ..folders import filled_in, path_given
 
 Benchmark = Literal["ppm100", "am2k", "pm10k", "rwp636", "him2k", "him2k_comp", "refmatte_rw100", "folder"]
 BENCHMARKS: tuple[Benchmark, ...] = (
@@ -115,8 +116,10 @@ def read_benchmark(benchmark: Benchmark, data: Path) -> DataSet:
 
     Raises DataError when the layout is not there at all; single missing files are listed in DataSet.problems.
     """
-    layout = LAYOUTS[benchmark]
-    root, images, alphas = _find_root(layout, data)
+    layout = LAYOUTS.get(benchmark)
+    if layout is None:
+        raise DataError(f"the benchmark was given as {benchmark!r}; expected one of {', '.join(LAYOUTS)}")
+    root, images, alphas = _find_root(layout, path_given(data, "the folder of the benchmark"))
     trimaps = next((root / name for name in layout.trimaps if (root / name).is_dir()), None)
     texts, problems = _read_texts(benchmark, root)
     by_stem, duplicates = _pictures_by_stem(images)
@@ -150,6 +153,7 @@ def _report(headline: str, problems: Sequence[str]) -> str:
 def _find_root(layout: Layout, data: Path) -> tuple[Path, Path, Path]:
     """The root, and its folders of pictures and of true mattes."""
     if not data.is_dir():
+        filled_in(str(data), "the folder")  # tells of a variable that the shell has left
         raise DataError(f"{data} is no folder; expected the folder that holds {layout.title}")
     half = ""
     for name in layout.roots:

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..folders import path_given
 from ..types import Prompt
 from .data import DataError, DataSet, Picture, Sample, read_picture
 from .journal import Journal
@@ -95,6 +96,7 @@ def evaluate(
     names = [system.name for system in systems]
     if len(set(names)) < len(names):
         raise DataError(f"two systems have the same name: {', '.join(names)}")
+    output = path_given(output, "the folder for results")
     output.mkdir(parents=True, exist_ok=True)
     journal = Journal(output / "results.jsonl")
     journal.repair()

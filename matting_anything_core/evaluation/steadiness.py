@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import PromptError
+from ..folders import path_given
 from ..opencv import cv2
 from ..types import Box, Prompt
 from .clicks import BoolArray, FloatArray, ImageArray, Truth, iou_of
@@ -167,6 +168,8 @@ def evaluate_steadiness(
     Arguments, resuming and errors as for `evaluate_clicks`; notes are in output/steadiness.jsonl. Of each change that
     is not steady a small picture is kept.
     """
+
+    output = path_given(output, "the folder for results")
 
     def measure(task: Task, image: ImageArray, truth: Truth, system: System, report: Report) -> dict[str, Any]:
         def ask(image: ImageArray, prompt: Prompt) -> FloatArray:

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import MissingExtraError, NothingFoundError, PromptError
+from ..folders import path_given
 from ..geometry import mask_window
 from ..opencv import cv2, seeded
 from ..options import Guidance, Sides
@@ -177,6 +178,7 @@ class FolderSystem:
     label: str = ""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "folder", path_given(self.folder, "the folder of predicted mattes"))
         if not self.folder.is_dir():
             raise DataError(f"{self.folder} is no folder; folder:DIR wants a folder of predicted mattes")
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from ..errors import ImageError
+from ..folders import path_given
 from ..geometry import mask_bounds
 from ..image import Image, read_image
 from ..pipeline.prompting import as_mask
@@ -60,6 +61,7 @@ def read_clips(root: Path) -> list[Sample]:
     DataError
         When there is none, and for frames without a true matte of the same name, all at once.
     """
+    root = path_given(root, "the folder of the clips")
     places = [root] if (root / FRAMES).is_dir() else sorted(
         path for path in root.iterdir() if (path / FRAMES).is_dir()) if root.is_dir() else []
     if not places:
@@ -203,6 +205,7 @@ def evaluate_clips(
     -------
     By system and clip the fields of `ClipErrors`, jf, and seconds a frame.
     """
+    output = path_given(output, "the folder for results")
     output.mkdir(parents=True, exist_ok=True)
     journal = Journal(output / "video.jsonl")
     journal.repair()

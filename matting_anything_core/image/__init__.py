@@ -8,9 +8,10 @@ what the network sees (sRGB) a call away, and the alpha channel the picture came
     formats   which files are read                 picture   the value Image
     read      anything -> Image                    write     Image -> file
     png tiff  what Pillow does not do of them      encode    pixels -> bytes
-    salvage   files whose end is missing           icc       colour profiles
-    colour    colours by name                      metadata, exif   resolution, copyright …
-    arrays    what an array of pixels may be       memory    running out of it, said in numbers
+    salvage   files whose end is missing           layers    layers -> PSD, OpenRaster
+    colour    colours by name                      icc       colour profiles
+    arrays    what an array of pixels may be       metadata, exif   resolution, copyright …
+    memory    running out of it, said in numbers
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Arrays -> the bytes of picture files: PNG, TIFF, WebP, JPEG.
+"""Arrays -> the bytes of picture files: PNG, TIFF, WebP, JPEG; and files of layers with one of them (layers.py).
 
 Pillow writes the 8-bit files. PNG and TIFF of 16 bits are written here, since Pillow has no such pixels (and OpenCV
 embeds no profile): both are little more than rows of numbers behind zlib.
@@ -13,7 +13,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeGuard
 
 import numpy as np
 import PIL.Image
@@ -23,20 +23,24 @@ from ..errors import ImageError
 from .arrays import Array, quantise
 from .exif import XMP, Entry, Exif, block, resolution, write_directories
 from .icc import srgb_profile
+from .layers import LARGEST_SIDE, LAYERED, Layer, LayeredFormat, check_layered, encode_layers
 from .metadata import PLAIN, Metadata
 
-Format: TypeAlias = Literal["png", "tiff", "webp", "jpeg"]
+Format: TypeAlias = Literal["png", "tiff", "webp", "jpeg", "psd", "ora"]
 SUFFIXES: dict[str, Format] = {".png": "png", ".tif": "tiff", ".tiff": "tiff", ".webp": "webp", ".jpg": "jpeg",
-                               ".jpeg": "jpeg"}
+                               ".jpeg": "jpeg", ".psd": "psd", ".ora": "ora"}
+DEEP: tuple[Format, ...] = ("png", "tiff", "psd", "ora")
+"""The formats that hold 16 bits a channel."""
 PNG_LEVEL = 4
 """How hard PNGs are compressed: half the time of zlib's own 6, files a few percent larger."""
-_LARGEST_SIDE = {"png": 2**31 - 1, "tiff": 2**31 - 1, "webp": 16383, "jpeg": 65500}
+_LARGEST_SIDE = {"png": 2**31 - 1, "tiff": 2**31 - 1, "webp": 16383, "jpeg": 65500, **LARGEST_SIDE}
 
 
 def output_format(path: str | os.PathLike[str], *, bits: int = 8, alpha: bool = False) -> Format:
     """The format that `path` asks for by its suffix; to be asked before a long computation.
 
-    Raises ImageError for an unknown suffix, and when that format cannot hold 16 bits or alpha.
+    Raises ImageError for an unknown suffix, and when that format cannot hold 16 bits or alpha; MissingExtraError when
+    what writes it is not installed.
     """
     suffix = Path(path).suffix.lower()
     form = SUFFIXES.get(suffix)
@@ -50,13 +54,21 @@ def output_format(path: str | os.PathLike[str], *, bits: int = 8, alpha: bool = 
 
 def _check_format(form: str, bits: int, alpha: bool) -> None:
     if form not in _LARGEST_SIDE:
-        raise ImageError(f"the format {form!r} is unknown; known are png, tiff, webp and jpeg")
+        raise ImageError(f"the format {form!r} is unknown; known are png, tiff, webp, jpeg, psd and "
+                         "ora")
     if bits not in (8, 16):
         raise ImageError(f"bits was given as {bits!r}; expected 8 or 16")
     if alpha and form == "jpeg":
         raise ImageError("JPEG holds no alpha; write a PNG, WebP or TIFF, or composite it on a background first")
-    if bits == 16 and form in ("jpeg", "webp"):
+    if bits == 16 and form not in DEEP:
         raise ImageError(f"{'JPEG' if form == 'jpeg' else 'WebP'} holds no 16 bits; write a PNG or TIFF, or use bits=8")
+    if layered(form):
+        check_layered(form)
+
+
+def layered(form: str) -> TypeGuard[LayeredFormat]:
+    """Whether files of this format hold layers."""
+    return form in LAYERED
 
 
 def encode_pixels(
@@ -78,6 +90,9 @@ def encode_pixels(
     if max(height, width) > _LARGEST_SIDE[form]:
         raise ImageError(f"a {form.upper()} has at most {_LARGEST_SIDE[form]} pixels a side, the picture has "
                          f"{width} x {height}; write a PNG or TIFF")
+    if layered(form):
+        return encode_layers([Layer("picture", quantise(pixels, bits))], form, bits=bits, png_level=png_level,
+                             profile=profile, metadata=metadata)
     pixels = quantise(pixels, bits)
     icc = None if channels == 1 else profile or srgb_profile()
     if form == "tiff":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from ..errors import ImageError
 from ..replacing import replacing
 from .arrays import Array, check_array, is_tensor, tensor_to_array
-from .encode import Format, encode_pixels, output_format
+from .encode import DEEP, Format, encode_pixels, output_format
 from .memory import memory_for
 from .metadata import Metadata
 from .picture import Image
@@ -36,7 +37,8 @@ def encode_image(
         An Image; or an array H×W or H×W×1 (gray, such as an alpha matte), H×W×3, or H×W×4 (straight alpha) of bool,
         uint8, uint16 or floats in 0..1, sRGB, upright, red first; or a tensor (also channels first) or Pillow picture.
     form
-        `png`, `tiff`, `webp` or `jpeg`.
+        `png`, `tiff`, `webp`, `jpeg`, `psd` or `ora`; the last two with the picture as their only layer (a
+        `Matte` writes the object over the picture).
     bits
         8 or 16, rounded to the nearest value. Unless given 8; of an Image as many as it has and the format holds.
     quality
@@ -60,7 +62,7 @@ def encode_image(
     pixels, profile, own = _parts(picture)
     metadata = own if metadata is None else metadata
     if bits is None:
-        bits = 8 * pixels.itemsize if isinstance(picture, Image) and form in ("png", "tiff") else 8
+        bits = 8 * pixels.itemsize if isinstance(picture, Image) and form in DEEP else 8
     with memory_for(f"writing a picture of {pixels.shape[1]} x {pixels.shape[0]} pixels", pixels.nbytes):
         return encode_pixels(pixels, form, bits=bits, quality=quality, png_level=png_level, profile=profile,
                              metadata=metadata)
@@ -88,7 +90,8 @@ def write_image(
     target: Target, picture: Pixels, *, bits: int | None = None, quality: int | None = None,
     png_level: int | None = None, form: Format | None = None, metadata: Metadata | None = None,
 ) -> None:
-    """Write a picture file; the suffix says the format (.png .tif .tiff .webp .jpg .jpeg). See `encode_image`.
+    """Write a picture file; the suffix says the format (.png .tif .tiff .webp .jpg .jpeg .psd .ora). See
+    `encode_image`.
 
     Parameters
     ----------
@@ -110,10 +113,20 @@ def write_image(
         raise ImageError("a picture was given where the file to write belongs; expected write_image(path, picture)")
     alpha = (isinstance(picture, Image) and picture.alpha is not None) or (
         not isinstance(picture, Image) and getattr(picture, "ndim", 0) == 3 and picture.shape[2] == 4)  # type: ignore[union-attr]
+    write_encoded(target, lambda form: encode_image(picture, form, bits=bits, quality=quality, png_level=png_level,
+                                                    metadata=metadata), form=form, bits=bits, alpha=alpha)
+
+
+def write_encoded(
+    target: Target, encode: Callable[[Format], bytes], *, form: Format | None, bits: int | None, alpha: bool,
+) -> None:
+    """Write what `encode` makes for a format, to a path or a file object, see `write_image`.
+
+    form: the format, whatever the target's name says. bits, alpha: what it has to hold.
+    """
     write = getattr(target, "write", None)
     if write is not None:
-        form = form or _form_of(target, alpha)
-        data = encode_image(picture, form, bits=bits, quality=quality, png_level=png_level, metadata=metadata)
+        data = encode(form or _form_of(target, alpha))
         try:
             write(data)
         except (OSError, ValueError, TypeError) as error:
@@ -123,7 +136,7 @@ def write_image(
     path = path_of(target)
     form = form or output_format(path, bits=bits or 8, alpha=alpha)
     check_writable(path)
-    write_bytes(path, encode_image(picture, form, bits=bits, quality=quality, png_level=png_level, metadata=metadata))
+    write_bytes(path, encode(form))
 
 
 def _form_of(target: Any, alpha: bool) -> Format:

@@ -13,7 +13,7 @@ The weights are those of `segment_anything.modeling.ImageEncoderViT`; only the o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, cast
 
 import torch
@@ -131,6 +131,39 @@ def _from_windows(x: Tensor, window: int, height: int, width: int) -> Tensor:
     split = x.reshape(-1, down, across, heads, window, window, channels)
     grid = split.permute(0, 1, 4, 2, 5, 3, 6).reshape(-1, down * window, across * window, heads * channels)
     return grid[:, :height, :width]
+
+
+# --- blocks of other networks ------------------------------------------------------------------------------------
+
+
+def transform(blocks: Sequence[nn.Module], tokens: Tensor, after: Callable[[int, Tensor], Tensor]) -> Tensor:
+    """Tokens B×h×w×C through transformer blocks with the parts that SAM's have; -> B×h×w×C.
+
+    after: called with each block's index and what it made, and gives what the next one takes. As `encode_vit` does it,
+    but with gradients where tokens have them.
+    """
+    if not uses_blocks(tokens) or tokens.requires_grad:
+        places: _Places = {}
+        for index, block in enumerate(blocks):
+            tokens = after(index, _fused_block(block, tokens, places))
+        return tokens
+    done = []
+    hidden = max(cast(nn.Linear, cast(nn.Module, block.mlp).lin1).out_features for block in blocks)
+    buffers: _Buffers | None = None
+    for one in tokens:
+        one = one.clone()
+        count, channels = one.shape[0] * one.shape[1], one.shape[2]
+        if buffers is None:
+            buffers = _Buffers(
+                qkv=one.new_empty(count, 3 * channels), bias=one.new_empty(min(QUERY_BLOCK, count) * count),
+                mixed=one.new_empty(count, channels), hidden=one.new_empty(min(TOKEN_BLOCK, count), hidden))
+        for index, block in enumerate(blocks):
+            one = one.contiguous()
+            _attend(block, one, buffers)
+            _mlp(block, one.view(count, channels), buffers.hidden)
+            one = after(index, one[None])[0]
+        done.append(one)
+    return torch.stack(done)
 
 
 # --- one fused attention: CUDA, MPS, half precision ----------------------------------------------------------------

@@ -114,7 +114,7 @@ def _sam2(name: str, width: int, heads: int, depths: Sequence[int], everywhere: 
 
 SAM21_T = _sam2("sam2.1_t", 96, 1, (1, 2, 7, 2), (5, 7, 9))
 SAM21_S = _sam2("sam2.1_s", 96, 1, (1, 2, 11, 2), (7, 10, 13))
-SAM21_B = _sam2("sam2.1_b+", 112, 2, (2, 3, 16, 3), (12, 16, 20), background=14)
+SAM21_B = _sam2("sam2.1_b", 112, 2, (2, 3, 16, 3), (12, 16, 20), background=14)
 SAM21_L = _sam2("sam2.1_l", 144, 2, (2, 6, 36, 4), (23, 33, 43), windows=(8, 4, 16, 8), working_bytes=3 << 30)
 # Small enough to run in milliseconds, with windows that stick out of the grid.
 SAM2_TINY_TEST = _sam2("sam2_tiny_test", 16, 1, (1, 2, 3, 2), (5,), windows=(4, 2, 6, 2), input_size=128,

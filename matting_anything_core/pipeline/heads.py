@@ -1,27 +1,29 @@
 """Alpha heads: from a mask in a view to alpha in the view's pixels.
 
 A new one is a class with the three members of `AlphaHead`, and an entry in `HEADS`. The paper's is `mask_to_matte`;
-`guided` needs no weights: alpha is the mask, filtered along the image's edges.
+`guided` needs no weights: alpha is the mask, filtered along the image's edges; `vitmatte` has a network of its own,
+which goes with any segmenter.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..errors import WeightsError
 from ..geometry import Fit, Window, resize_window, source_window
 from ..networks.m2m import MaskToMatte
 from ..networks.m2m_fast import FoldedMaskToMatte, Stages, fold, prepare
-from ..options import Guidance, Sides
+from ..options import Band, Guidance, Sides
 from . import merging, upsampling
 from .embedding import View
 from .masks import MaskLogits, upsample_mask
+from .trimap import UNSAID, Hand
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,6 +43,8 @@ class HeadOptions:
     postprocess: bool = False
     detail: bool = True
     reference: bool = False
+    band: Band = "auto"
+    transparent: bool = False
 
 
 class BinaryMask(NamedTuple):
@@ -86,7 +90,7 @@ class AlphaHead(Protocol):
 
     def alpha(
         self, view: View, mask: MaskLogits, binary: BinaryMask, rgb: Rgb, options: HeadOptions, report: Report,
-        where: Window | None = None,
+        where: Window | None = None, hand: Hand = UNSAID,
     ) -> Patch:
         """The alpha of one object.
 
@@ -97,7 +101,7 @@ class AlphaHead(Protocol):
         mask : MaskLogits
             The object's mask over the padded input.
         binary : BinaryMask
-            The same in the view's pixels; its window is not empty.
+            The same in the view's pixels; its window is empty only where the hand has a trimap, for heads that take it.
         rgb : ndarray
             H×W×3 uint8, the view's own pixels, not scaled.
         options : HeadOptions
@@ -106,6 +110,8 @@ class AlphaHead(Protocol):
             Progress; what it raises ends the work.
         where : Window, optional
             The part of the view that matters; left out, all of it. The patch lies inside of it.
+        hand : Hand, optional
+            What the user said of the view's pixels, for heads that work on a trimap; it is made to hold afterwards.
         """
         ...
 
@@ -123,7 +129,7 @@ class MaskToMatteHead:
 
     def alpha(
         self, view: View, mask: MaskLogits, binary: BinaryMask, rgb: Rgb, options: HeadOptions, report: Report,
-        where: Window | None = None,
+        where: Window | None = None, hand: Hand = UNSAID,
     ) -> Patch:
         """See `AlphaHead.alpha`."""
         fit = view.fit.at(self.input_size)
@@ -193,7 +199,7 @@ class GuidedHead:
 
     def alpha(
         self, view: View, mask: MaskLogits, binary: BinaryMask, rgb: Rgb, options: HeadOptions, report: Report,
-        where: Window | None = None,
+        where: Window | None = None, hand: Hand = UNSAID,
     ) -> Patch:
         """See `AlphaHead.alpha`."""
         fit = view.fit
@@ -206,13 +212,13 @@ class GuidedHead:
         return Patch(upsampling.soften(alpha, rgb, fit, window, view.rgb) if options.detail else alpha, window)
 
 
-def build_head(name: str, m2m: MaskToMatte | None, input_size: int) -> AlphaHead:
+def build_head(name: str, network: nn.Module | None, input_size: int) -> AlphaHead:
     """The alpha head of that name, on the CPU.
 
     Parameters
     ----------
     name : a name in `HEADS`.
-    m2m : Mask-to-Matte with its weights, for the head that uses it; None where there is none.
+    network : the head's own network with its weights (Mask-to-Matte, ViTMatte); heads without one ignore it.
     input_size : side of the square that Mask-to-Matte works in.
 
     Raises
@@ -220,19 +226,31 @@ def build_head(name: str, m2m: MaskToMatte | None, input_size: int) -> AlphaHead
     WeightsError
         For a head that needs a Mask-to-Matte where there is none.
     """
-    return HEADS[name](m2m, input_size)
+    return HEADS[name](network, input_size)
 
 
-def _mask_to_matte(m2m: MaskToMatte | None, input_size: int) -> AlphaHead:
-    if m2m is None:
+def _mask_to_matte(network: nn.Module | None, input_size: int) -> AlphaHead:
+    if network is None:
         raise WeightsError("the alpha head mask_to_matte was asked for without a Mask-to-Matte; name its file too "
                            "(m2m), or take the head guided, which needs none")
-    return MaskToMatteHead(fold(m2m), input_size)
+    return MaskToMatteHead(fold(cast(MaskToMatte, network)), input_size)
 
 
-def _guided(_m2m: MaskToMatte | None, _input_size: int) -> AlphaHead:
+def _guided(_network: nn.Module | None, _input_size: int) -> AlphaHead:
     return GuidedHead()
 
 
-HEADS: dict[str, Callable[[MaskToMatte | None, int], AlphaHead]] = {"mask_to_matte": _mask_to_matte, "guided": _guided}
+def _vitmatte(network: nn.Module | None, _input_size: int) -> AlphaHead:
+    from .vitmatte import vitmatte_head  # which needs what stands here
+
+    assert network is not None
+    return vitmatte_head(network)
+
+
+HEADS: dict[str, Callable[[nn.Module | None, int], AlphaHead]] = {
+    "mask_to_matte": _mask_to_matte, "guided": _guided, "vitmatte": _vitmatte,
+}
 """How each alpha head is made, by its name."""
+ON_TRIMAPS = ("vitmatte",)
+"""The heads that find alpha in the unknown part of a trimap: that of the user, or one that is made of the mask, in
+which the inside of an object is unknown when they are told that it is transparent."""

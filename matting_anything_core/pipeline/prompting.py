@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,7 +25,9 @@ MASK_LOGIT = 10.0
 """How sure a mask given as a prompt is: its logits are ±10, about what the mask decoder itself gives."""
 
 BOX_MARGIN = 0.1
-"""Share of a box's width and height by which an object may stick out of it."""
+"""Share of a box's width and height by which a mask may stick out of it, …"""
+ALPHA_MARGIN = 0.05
+"""… and alpha, soft edges included."""
 
 
 def checked(prompt: Prompt, height: int, width: int) -> Prompt:
@@ -176,9 +179,7 @@ def clip_to_box(logits: Tensor, prompt: DecoderPrompt, fit: Fit) -> Tensor:
     """
     if prompt.box is None:
         return logits
-    x0, y0, x1, y1 = prompt.box
-    across, down = BOX_MARGIN * (x1 - x0), BOX_MARGIN * (y1 - y0)
-    left, top, right, bottom = x0 - across, y0 - down, x1 + across, y1 + down
+    left, top, right, bottom = _enlarged(prompt.box, BOX_MARGIN)
     for (x, y), label in zip(prompt.points, prompt.labels, strict=True):
         if label and not (left <= x <= right and top <= y <= bottom):
             return logits
@@ -188,3 +189,21 @@ def clip_to_box(logits: Tensor, prompt: DecoderPrompt, fit: Fit) -> Tensor:
     clipped = logits.clamp(max=-MASK_LOGIT)
     clipped[..., rows, columns] = logits[..., rows, columns]
     return clipped
+
+
+def beyond(boxes: Sequence[Box], height: int, width: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Which pixels of an image lie outside of all boxes and their margin: H×W bool."""
+    import numpy as np
+
+    result = np.ones((height, width), np.bool_)
+    for box in boxes:
+        left, top, right, bottom = _enlarged(box, ALPHA_MARGIN)
+        rows = slice(max(math.floor(top), 0), max(math.ceil(bottom), 0))
+        result[rows, max(math.floor(left), 0):max(math.ceil(right), 0)] = False
+    return result
+
+
+def _enlarged(box: Box, margin: float) -> Box:
+    x0, y0, x1, y1 = box
+    across, down = margin * (x1 - x0), margin * (y1 - y0)
+    return x0 - across, y0 - down, x1 + across, y1 + down

@@ -78,7 +78,7 @@ class Engine:
             self._model, self._name = self._own, name
             return self._own
         if name != self._default:
-            if name not in catalogue.MODELS:
+            if name not in catalogue.models():
                 raise WeightsError(f"there is no model {name[:80]!r}; this service has {', '.join(self.available())}")
             store.find(name)  # what is not installed must not cost the one that is warm
         if progress is not None:
@@ -89,7 +89,7 @@ class Engine:
 
     def available(self) -> list[str]:
         """Models that requests may name: the service's own and those that are installed."""
-        return list(dict.fromkeys([self._default, *(name for name in catalogue.MODELS if _installed(name))]))
+        return list(dict.fromkeys([self._default, *(name for name in catalogue.models() if _installed(name))]))
 
     def status(self) -> dict[str, Any]:
         """What is loaded and available, on which device, and how full the cache is."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..errors import MattingError
+from ..folders import filled_in
 from ..opencv import cv2
 from .feature_cache import CHANNELS, PATCH, FeatureCache
 from .library import Library
@@ -36,7 +36,7 @@ def open_cache(recipe: Recipe, stage: Stage) -> FeatureCache | None:
     """The stage's kept features; None when it keeps none."""
     if not stage.feature_cache:
         return None
-    folder = Path(recipe.folder) / Path(os.path.expandvars(stage.feature_cache)).expanduser()
+    folder = Path(recipe.folder) / filled_in(stage.feature_cache, "the recipe's feature_cache")
     return FeatureCache(folder, stage.views, stage.square)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TypeAlias
 
@@ -11,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..errors import WeightsError
+from ..folders import filled_in
 from ..networks.lite import LiteEncoder
 from ..networks.m2m import MaskToMatte
 from ..networks.sam import build_sam, load_state
@@ -40,7 +40,7 @@ def build_task(recipe: Recipe, stage: Stage, weights: dict[str, Tensor] | None) 
         if own:
             load_state(m2m, own, "the run's start")
     elif recipe.backbone and isinstance(sam.image_encoder, LiteEncoder):
-        path = installed(recipe.backbone) or Path(os.path.expandvars(recipe.backbone))
+        path = installed(recipe.backbone) or Path(filled_in(recipe.backbone, "the recipe's backbone"))
         load_backbone(sam.image_encoder, path)
     if stage.kind == "clicks":
         cache = open_cache(recipe, stage)
@@ -72,10 +72,10 @@ def _start(recipe: Recipe) -> dict[str, Tensor]:
         return {}
     from ..weights.store import open_checkpoint, open_sam
 
-    start = os.path.expandvars(recipe.start)
+    start = filled_in(recipe.start, "the recipe's start")
     if not recipe.start_matte:
         return {f"sam.{k}": v for k, v in open_sam(start).sam.items()}
-    found = open_checkpoint(None, sam=start, m2m=os.path.expandvars(recipe.start_matte))
+    found = open_checkpoint(None, sam=start, m2m=filled_in(recipe.start_matte, "the recipe's start_matte"))
     return {**{f"sam.{k}": v for k, v in found.sam.items()}, **{f"m2m.{k}": v for k, v in found.m2m.items()}}
 
 

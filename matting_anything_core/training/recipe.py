@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias, TypeVar, get_type_hints
 import torch
 
 from ..errors import MattingError
+from ..folders import filled_in
 from ..networks.backbones import BACKBONES
 from .recipe_checks import RECIPE, SOURCE, STAGE, check_metadata, check_ranges, fitted
 
@@ -144,7 +145,7 @@ class Recipe:
     def root(self) -> Path:
         """The folder that sources are relative to: `data`, itself relative to the recipe's file; `~` and variables of
         the environment are filled in."""
-        return Path(self.folder) / Path(os.path.expandvars(self.data)).expanduser()
+        return Path(self.folder) / filled_in(self.data, "the recipe's data")
 
     def card(self) -> dict[str, Any]:
         """The recipe as plain values, for the data card and to compare runs."""

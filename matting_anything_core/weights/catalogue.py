@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Literal
 from urllib.parse import urlsplit
 
-Role = Literal["sam", "m2m", "joint", "grounding"]
+Role = Literal["sam", "m2m", "joint", "grounding", "head"]
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,12 @@ class WeightFile:
 
     @property
     def published_name(self) -> str:
-        """The file's name where it is published, under which users may already have it."""
-        return urlsplit(self.url).path.rsplit("/", 1)[-1]
+        """The file's name where it is published, under which users may already have it; an alpha head's, which is
+        called `model.safetensors` or the like there, by the name of its repository."""
+        parts = urlsplit(self.url).path.split("/")
+        if self.role == "head":
+            return f"{parts[2]}.{parts[-1].rsplit('.', 1)[-1]}"
+        return parts[-1]
 
     @property
     def installed_name(self) -> str:
@@ -75,6 +79,16 @@ _TOOLKIT_NOTE = "copy of the authors' file (theirs is on Google Drive); checksum
 _DINO_REVISION = "a2bb814dd30d776dcf7e30523b00659f4f141c71"
 _MOBILE_REVISION = "f706ad9c4eb7f219c00d9050e46328518ffb65d2"
 _BERT_REVISION = "86b5e0934494bd15c9632b12f734a8a67f723594"
+
+_VITMATTE_NOTE = "Distinctions-646; no checksum that two sources agree on"
+
+
+def _vitmatte(name: str, size: str, data: str, revision: str, published: str, length: int | None, sha256: str | None,
+              note: str) -> WeightFile:
+    return WeightFile(
+        name=name, role="head", architecture=f"vitmatte_{size[0]}", size=length, sha256=sha256, licence="Apache-2.0",
+        revision=revision, note=f"ViTMatte {size}, {note}",
+        url=_HUB + f"hustvl/vitmatte-{size}-{data}/resolve/{revision}/{published}")
 
 
 def _hq(architecture: str, file: str, size: int | None, sha256: str | None) -> WeightFile:
@@ -144,7 +158,7 @@ _FILES = (
     # micro-sam (its table for "sam2.1"), geti-instant-learn; bytes from a manifest of each file's own.
     _sam2("sam2.1_t", "tiny", 156008466, "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69"),
     _sam2("sam2.1_s", "small", 184416285, "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38"),
-    _sam2("sam2.1_b+", "base_plus", 323606802, "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5"),
+    _sam2("sam2.1_b", "base_plus", 323606802, "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5"),
     _sam2("sam2.1_l", "large", 898083611, "2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318"),
     WeightFile(
         name="grounding-dino-tiny", role="grounding", architecture="grounding-dino-tiny",
@@ -155,6 +169,17 @@ _FILES = (
         companions=(Companion("vocab.txt", _HUB + f"google-bert/bert-base-uncased/resolve/{_BERT_REVISION}/vocab.txt",
                               "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"),),
     ),
+    # Bytes and checksum as pinned by skiagrafia's, LayerStyle's and QuickPlayer's installers and others for this
+    # revision, each for itself.
+    _vitmatte("vitmatte_s", "small", "composition-1k", "6a58ad7646403c1df626fbd746900aec7361ea1d", "model.safetensors",
+              103294572, "bda9289db1bb6762d978b42d1c62ae3f34daf7497171a347a1d09657efd788cb", "Composition-1k"),
+    # The same installers' checksum (skiagrafia's from the hub's own answer); its bytes are not published with it.
+    _vitmatte("vitmatte_b", "base", "composition-1k", "bf486d01a7d9e3dbcc8400f7942835caf0eaf76e", "pytorch_model.bin",
+              None, "b2521bcc4b719fb24611c39605b6642162fd7502e69b3cc846506ca921757b41", "Composition-1k; about 390 MB"),
+    _vitmatte("vitmatte_s_d646", "small", "distinctions-646", "6a0e75d7214b01f4d1163ede0f15b23afbbd480b",
+              "model.safetensors", None, None, _VITMATTE_NOTE),
+    _vitmatte("vitmatte_b_d646", "base", "distinctions-646", "b58373f8dbbfbeb58157456e2e4949f9f872aa18",
+              "model.safetensors", None, None, _VITMATTE_NOTE),
 )
 
 FILES: Mapping[str, WeightFile] = MappingProxyType({file.name: file for file in _FILES})
@@ -174,11 +199,25 @@ MODELS: Mapping[str, Model] = MappingProxyType({
         Model("hq_vit_h", ("sam_hq_vit_h",), "HQ-SAM, ViT-H; " + _FROM_MASK),
         Model("sam2.1_t", ("sam2.1_t",), "SAM 2.1 tiny; " + _FROM_MASK),
         Model("sam2.1_s", ("sam2.1_s",), "SAM 2.1 small; " + _FROM_MASK),
-        Model("sam2.1_b+", ("sam2.1_b+",), "SAM 2.1 base+; " + _FROM_MASK),
+        Model("sam2.1_b", ("sam2.1_b",), "SAM 2.1 base+; " + _FROM_MASK),
         Model("sam2.1_l", ("sam2.1_l",), "SAM 2.1 large; " + _FROM_MASK),
     )
 })
-"""Every model by the name `load_model` takes."""
+"""Every model by the name `load_model` takes; with an alpha head behind a "+" there are more, see `models`."""
+
+HEADS: tuple[str, ...] = tuple(file.name for file in _FILES if file.role == "head")
+"""The published alpha heads that go with any segmenter."""
+
+
+def models() -> tuple[str, ...]:
+    """The names of all models: `MODELS`, and each of them with each of the `HEADS` ("lite+vitmatte_s")."""
+    return (*MODELS, *(f"{model}+{head}" for model in MODELS for head in HEADS))
+
+
+def pair_of(name: str) -> tuple[str, str] | None:
+    """The model and the head of a name like "vit_b+vitmatte_s"; None for another name."""
+    model, _, head = name.partition("+")
+    return (model, head) if model in MODELS and head in HEADS else None
 
 
 def by_sha256(digest: str) -> WeightFile | None:
@@ -187,12 +226,20 @@ def by_sha256(digest: str) -> WeightFile | None:
 
 
 def files_of(name: str) -> tuple[WeightFile, ...] | None:
-    """The files behind the name of a model or of a file; empty for the bundled model, None for an unknown name."""
+    """The files behind the name of a model, of a pair ("vit_b+vitmatte_s") or of a file; empty for the bundled model,
+    None for an unknown name."""
     if name in MODELS:
         return tuple(FILES[file] for file in MODELS[name].files)
+    if (pair := pair_of(name)) is not None:
+        return (*segmenter_of(pair[0]), FILES[pair[1]])
     return (FILES[name],) if name in FILES else None
 
 
 def fetchable() -> tuple[str, ...]:
     """The models whose files all have a published checksum, and those that need none."""
     return tuple(name for name, model in MODELS.items() if all(FILES[file].sha256 for file in model.files))
+
+
+def segmenter_of(name: str) -> tuple[WeightFile, ...]:
+    """The files of a model without its alpha head."""
+    return tuple(FILES[file] for file in MODELS[name].files if FILES[file].role != "m2m")

@@ -30,25 +30,30 @@ def write_model(
     *,
     sam: Mapping[str, Tensor] | None = None,
     m2m: Mapping[str, Tensor] | None = None,
+    head: Mapping[str, Tensor] | None = None,
     metadata: Mapping[str, str],
     dtype: torch.dtype | None = None,
     progress: ShareCallback | None = None,
 ) -> Path:
     """Write one file of weights: `sam.*` and `m2m.*` tensors when both are given, else one part under flat names.
 
-    sam, m2m: tensors by their published names. metadata: texts; wanted with SAM are `architecture` and `square`,
-    with lite `matte_square` too. dtype: what floating-point tensors become (None: they stay as they are).
-    `format`, `part`, `converter` and `data_sha256` are added. Raises WeightsError, see `write_safetensors`.
+    sam, m2m: tensors by their published names; head: those of an alpha head's own network, alone. metadata: texts;
+    wanted with SAM are `architecture` and `square`, with lite `matte_square` too. dtype: what floating-point tensors
+    become (None: they stay as they are). `format`, `part`, `converter` and `data_sha256` are added.
+    Raises WeightsError, see `write_safetensors`.
     """
-    if not sam and not m2m:
+    if not sam and not m2m and not head:
         raise WeightsError(f"{path} is not written: neither SAM nor Mask-to-Matte was given")
+    if head and (sam or m2m):
+        raise WeightsError(f"{path} is not written: an alpha head's network goes into a file of its own, since it goes "
+                           "with any segmenter; name both where a model is named: lite+FILE")
     both = bool(sam) and bool(m2m)
     tensors = {f"sam.{name}" if both else name: tensor for name, tensor in (sam or {}).items()}
-    tensors.update({f"m2m.{name}" if both else name: tensor for name, tensor in (m2m or {}).items()})
+    tensors.update({f"m2m.{name}" if both else name: tensor for name, tensor in (m2m or head or {}).items()})
     texts = {
         **metadata,
         "format": "matting-anything",
-        "part": "both" if both else "sam" if sam else "m2m",
+        "part": "both" if both else "sam" if sam else "m2m" if m2m else "head",
         "converter": f"matting-anything-core {_version()}",
     }
     return write_safetensors(path, tensors, texts, dtype=dtype, progress=progress)
@@ -63,7 +68,8 @@ def convert(
     overwrite: bool = False,
     progress: ShareCallback | None = None,
 ) -> Path:
-    """Turn one or two files (SAM, Mask-to-Matte, or one that holds both) into one safetensors file at `target`.
+    """Turn one or two files (SAM, Mask-to-Matte, or one that holds both), or one of an alpha head that goes with any
+    segmenter (ViTMatte), into one safetensors file at `target`.
 
     sources: .pth or .safetensors in any published layout. dtype: type of the weights; "keep" leaves it.
     metadata: texts that are added or replace what would be written (`licence`, `square`, `data_card` …).
@@ -76,18 +82,20 @@ def convert(
     if target.is_dir() or (target.exists() and not overwrite):
         raise WeightsError(f"{target} exists already; choose another name, or allow overwriting (--overwrite)")
     parts = [recognise(read_file(source)) for source in sources]
-    sam, m2m = _one(parts, "sam"), _one(parts, "m2m")
-    texts = _describe(sam, m2m)
+    sam, m2m, head = _one(parts, "sam"), _one(parts, "m2m"), _one(parts, "head")
+    texts = _describe(sam, m2m, head)
+    if head is not None and (metadata or {}).get("architecture", texts["architecture"]) != texts["architecture"]:
+        raise WeightsError(f"{head.raw.path} holds {texts['architecture']}, not {(metadata or {})['architecture']}")
     for key, value in (metadata or {}).items():
         texts[key] = value
-    return write_model(target, sam=sam.sam if sam else None, m2m=m2m.m2m if m2m else None, metadata=texts,
-                       dtype=_torch_dtype(dtype), progress=progress)
+    return write_model(target, sam=sam.sam if sam else None, m2m=m2m.m2m if m2m else None,
+                       head=head.head if head else None, metadata=texts, dtype=_torch_dtype(dtype), progress=progress)
 
 
-def _one(parts: Sequence[Parts], which: Literal["sam", "m2m"]) -> Parts | None:
-    found = [part for part in parts if (part.sam if which == "sam" else part.m2m)]
+def _one(parts: Sequence[Parts], which: Literal["sam", "m2m", "head"]) -> Parts | None:
+    found = [part for part in parts if getattr(part, which)]
     if len(found) > 1:
-        title = "SAM" if which == "sam" else "Mask-to-Matte"
+        title = {"sam": "SAM", "m2m": "Mask-to-Matte", "head": "an alpha head"}[which]
         raise WeightsError(f"{found[0].raw.path} and {found[1].raw.path} both hold {title}; give each part once")
     return found[0] if found else None
 
@@ -106,15 +114,16 @@ def check_pair(sam: Parts, m2m: Parts) -> None:
                            f"Mask-to-Matte was on those of {backbone.name}; leave it away, {backbone.name} needs none")
     if m2m.architecture not in (None, sam.architecture, backbone.features_of):
         raise WeightsError(f"{m2m.raw.path} is the Mask-to-Matte of {m2m.architecture}, but {sam.raw.path} is "
-                           f"{sam.architecture}; they only work with their own, see `matting-anything weights list`")
+                           f"{sam.architecture}; they only work with their own, see `matting-anything weights list`. "
+                           f"ViTMatte goes with any: {sam.architecture}+vitmatte_s")
 
 
-def _describe(sam: Parts | None, m2m: Parts | None) -> dict[str, str]:
+def _describe(sam: Parts | None, m2m: Parts | None, head: Parts | None = None) -> dict[str, str]:
     """Metadata of the new file: what the sources say of themselves, and what the catalogue knows of them."""
     texts: dict[str, str] = {}
     origins: dict[str, list[str]] = {"source": [], "licence": []}
     known: dict[Path, dict[str, str]] = {}
-    for which, part in (("sam", sam), ("m2m", m2m)):
+    for which, part in (("sam", sam), ("m2m", m2m), ("head", head)):
         if part is None:
             continue
         if part.raw.path not in known:
@@ -138,6 +147,8 @@ def _describe(sam: Parts | None, m2m: Parts | None) -> dict[str, str]:
         texts.update(architecture=str(sam.architecture), square=str(sam.square))
     elif m2m is not None and m2m.architecture:
         texts["architecture"] = m2m.architecture
+    elif head is not None and head.head_network is not None:
+        texts["architecture"] = head.head_network.label(head.shapes)
     return texts
 
 

@@ -41,7 +41,8 @@ def fetch(
     files = catalogue.files_of(name)
     if files is None:
         raise WeightsError(f"there is nothing called {name[:80]!r} to fetch; known are "
-                           f"{', '.join([*catalogue.MODELS, *catalogue.FILES])}")
+                           f"{', '.join([*catalogue.MODELS, *catalogue.FILES])}, or a model with an alpha head, such "
+                           "as lite+vitmatte_s")
     if not files:
         return [store.bundled_path()]
     wanted = _with_checksums([file for file in files if not _installed(file)], name, sha256, trust)
@@ -106,7 +107,7 @@ def _fetch_checkpoint(file: WeightFile, keep: bool, dtype: Dtype, progress: Stag
 def _check_content(file: WeightFile, path: Path) -> None:
     """The address may deliver a sound file of something else: another architecture, or the other part."""
     metadata = read_header(path)[1]
-    part = {"sam": "sam", "m2m": "m2m", "joint": "both"}[file.role]
+    part = {"sam": "sam", "m2m": "m2m", "joint": "both", "head": "head"}[file.role]
     if metadata.get("part") != part or metadata.get("architecture") != file.architecture:
         path.unlink()
         raise WeightsError(f"{file.url} holds {metadata.get('part')} of {metadata.get('architecture')}, not "

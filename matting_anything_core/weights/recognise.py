@@ -1,5 +1,8 @@
 """Which networks a file's tensors belong to: told from their names and shapes, whatever layout they were saved in.
 
+Besides Segment Anything and Mask-to-Matte these are the networks of alpha heads that go with any segmenter
+(networks/head_networks.py); such a file holds nothing else.
+
 Layouts in circulation: SAM alone and Mask-to-Matte alone, flat; either under `module.` (saved from a data-parallel
 wrapper); the authors' joint file, `module.m2m.*` beside `module.seg_model.*`; this library's one-file models, `m2m.*`
 beside `sam.*`. Prefixes are cut only where every name has them: `conv1.module.weight_bar` holds "module" legitimately.
@@ -8,7 +11,7 @@ beside `sam.*`. Prefixes are cut only where every name has them: `conv1.module.w
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..errors import WeightsError
@@ -17,6 +20,8 @@ from .metadata import check_metadata, pixels
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from ..networks.head_network import HeadNetwork
 
 
 _HARMLESS = ("pixel_mean", "pixel_std")
@@ -34,10 +39,20 @@ class Parts:
     """Side of SAM's input in pixels, None without SAM."""
     sam: dict[str, Tensor]
     m2m: dict[str, Tensor]
+    head: dict[str, Tensor] = field(default_factory=dict)
+    """Of an alpha head's own network, under the names that it has here."""
+    head_network: HeadNetwork | None = None
+    """Which one that is."""
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Names and shapes of the alpha head's tensors."""
+        return {name: tuple(tensor.shape) for name, tensor in self.head.items()}
 
 
 def recognise(raw: RawFile) -> Parts:
-    """Sort the tensors of a file into SAM's and Mask-to-Matte's, and check that they are those of the networks.
+    """Sort the tensors of a file into SAM's and Mask-to-Matte's, or an alpha head's, and check that they are those of
+    the networks.
 
     Raises WeightsError, naming the file, when it is neither, when tensors are missing, unexpected or of another
     shape or kind, when they hold NaN or infinite values, and when the metadata says what cannot be.
@@ -45,6 +60,8 @@ def recognise(raw: RawFile) -> Parts:
     from ..networks.backbones import backbone_of
 
     check_metadata(raw.path, raw.metadata)
+    if (own := _head(raw)) is not None:
+        return own
     sam, m2m = _split(raw)
     claimed = raw.metadata.get("architecture")
     architecture = claimed or None
@@ -79,10 +96,50 @@ def check_finite(raw: RawFile, tensors: Mapping[str, Tensor]) -> None:
                                "training failed; get it again")
 
 
-def _split(raw: RawFile) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def _unwrapped(raw: RawFile) -> dict[str, Tensor]:
     tensors = raw.tensors
     while tensors and all(name.startswith("module.") for name in tensors):
         tensors = {name[len("module."):]: tensor for name, tensor in tensors.items()}
+    return tensors
+
+
+def _head(raw: RawFile) -> Parts | None:
+    """The parts of a file that holds an alpha head's network, None for another file."""
+    from ..networks.head_networks import recognised_head
+
+    tensors = _unwrapped(raw)
+    network = recognised_head({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    if network is None:
+        return None
+    renamed = {network.rename(name): tensor for name, tensor in tensors.items()}
+    if len(renamed) < len(tensors):
+        raise WeightsError(f"{raw.path} holds a tensor of {network.title} twice, under two names; use the file that "
+                           "was published, or get it again")
+    parts = Parts(raw, None, None, {}, {}, renamed, network)
+    _check(raw, network.title, head_module(parts), renamed)
+    claimed, found = raw.metadata.get("architecture"), network.label(parts.shapes)
+    if claimed and claimed != found:
+        raise WeightsError(f"{raw.path} says it holds {claimed}, but its tensors are those of {found}: "
+                           "its header was changed, or the wrong tensors were written")
+    check_finite(raw, renamed)
+    return parts
+
+
+def head_module(parts: Parts) -> nn.Module:
+    """The network of an alpha head's file, on the meta device. Raises WeightsError when its sizes cannot be."""
+    import torch
+
+    assert parts.head_network is not None
+    try:
+        with torch.device("meta"):
+            return parts.head_network.build(parts.shapes)
+    except ValueError as error:
+        raise WeightsError(f"{parts.raw.path} does not hold {parts.head_network.title} as published: {error}; use the "
+                           "file that belongs to it, or get it again") from None
+
+
+def _split(raw: RawFile) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    tensors = _unwrapped(raw)
     sam: dict[str, Tensor] = {}
     m2m: dict[str, Tensor] = {}
     if any(name.startswith(("sam.", "seg_model.", "m2m.")) for name in tensors):
@@ -99,7 +156,7 @@ def _split(raw: RawFile) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     else:
         some = ", ".join(name[:60] for name in list(tensors)[:3])
         raise WeightsError(f"{raw.path} holds the weights of another network ({len(tensors)} tensors, such as {some}); "
-                           "expected those of Segment Anything, Mask-to-Matte or both")
+                           "expected those of Segment Anything, Mask-to-Matte or both, or those of ViTMatte")
     for name in _HARMLESS:
         sam.pop(name, None)
     return sam, m2m

@@ -10,7 +10,7 @@ import difflib
 import importlib.resources
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -21,12 +21,25 @@ from .catalogue import WeightFile
 from .convert import check_pair
 from .files import read_file
 from .metadata import check_room, pixels
-from .recognise import Parts, recognise
+from .recognise import Parts, head_module, recognise
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 Source = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, eq=False)
+class PairedHead:
+    """An alpha head that was named apart from the segmenter.
+
+    name: of the head (pipeline/heads.py). label: what the model is called behind the "+". build: its network, to be
+    filled with `Checkpoint.m2m`; None for a head without one.
+    """
+
+    name: str
+    label: str
+    build: Callable[[], nn.Module | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +50,7 @@ class Checkpoint:
     matte_square: of the one Mask-to-Matte takes. sam, m2m: tensors by published name, checked for names, shapes and
     finite values; m2m is empty for a backbone that does without. metadata: texts from the files, and under `file` (and
     `m2m_file`) where they were read from.
+    head: an alpha head in the place of Mask-to-Matte; m2m are the tensors of its network then.
     """
 
     architecture: str
@@ -45,6 +59,7 @@ class Checkpoint:
     sam: dict[str, Tensor]
     m2m: dict[str, Tensor]
     metadata: dict[str, str]
+    head: PairedHead | None = None
 
 
 def home() -> Path:
@@ -81,9 +96,10 @@ def find(name: str, folders: Sequence[Source] = ()) -> list[Path]:
     """
     if len(name) > 100:
         raise _unknown(name)
-    for folder in (home(), *map(Path, folders)):
-        if name not in catalogue.FILES and name != "lite" and (own := folder / f"{name}.safetensors").is_file():
-            return [own]
+    if (pair := catalogue.pair_of(name)) is not None and _own(name, folders) is None:
+        return [*_segmenter(pair[0], folders, name), *find(pair[1], folders)]
+    if (own := _own(name, folders)) is not None:
+        return [own]
     files = catalogue.files_of(name)
     if files is None:
         raise _unknown(name)
@@ -104,6 +120,9 @@ def _not_installed(name: str, files: Sequence[WeightFile], missing: Sequence[Wei
     """What is missing, and what gets it: a command that works, or where such a file comes from."""
     names = ", ".join(file.name for file in missing)
     what = f"the model {name} is" if name in catalogue.MODELS else f"{name} is"
+    if name in catalogue.HEADS and catalogue.FILES[name].sha256 is None:
+        return WeightsError(f"{what} not installed in {home()}; there is no checksum to hold it to, so get it from "
+                            f"{catalogue.FILES[name].url} and give its path (lite+FILE), or take vitmatte_s")
     lacks = f" (missing: {names})" if names != name else ""
     told = f"{what} not installed in {home()}{lacks}"
     unknown = [file for file in missing if file.sha256 is None]
@@ -118,11 +137,38 @@ def _not_installed(name: str, files: Sequence[WeightFile], missing: Sequence[Wei
                         f"another model: {', '.join(catalogue.fetchable())}")
 
 
+def _own(name: str, folders: Sequence[Source]) -> Path | None:
+    """A file of the user's with that name."""
+    if name in catalogue.FILES or name == "lite":
+        return None
+    places = (folder / f"{name}.safetensors" for folder in (home(), *map(Path, folders)))
+    return next((path for path in places if path.is_file()), None)
+
+
+def _segmenter(name: str, folders: Sequence[Source], wanted: str) -> list[Path]:
+    """The installed file with a model's segmenter, whether its own alpha head is there or not; wanted: what to
+    fetch when it is not."""
+    if _own(name, folders) is not None or name == "lite":
+        return find(name, folders)
+    paths = [locate(file, folders) for file in catalogue.segmenter_of(name)]
+    found = [path for path in paths if path is not None]
+    if len(found) == len(paths):
+        return found
+    try:
+        return find(name, folders)  # a joint file
+    except WeightsError:
+        missing = ", ".join(file.name for file, path in zip(catalogue.segmenter_of(name), paths, strict=True)
+                            if path is None)
+        raise WeightsError(f"the segmenter of {wanted} is not installed in {home()} (missing: {missing}); get it with: "
+                           f"matting-anything weights fetch {wanted}") from None
+
+
 def open_checkpoint(
     name_or_path: Source | None = "lite",
     *,
     sam: Source | None = None,
     m2m: Source | None = None,
+    head: Source | None = None,
     folders: Sequence[Source] = (),
     mapped: bool = False,
 ) -> Checkpoint:
@@ -130,12 +176,24 @@ def open_checkpoint(
 
     name_or_path: the name of a model (lite, vit_b …) or of a file in the weights folder, or the path of a
     .safetensors/.pth file. sam, m2m: a name or path whose SAM or Mask-to-Matte is taken instead; with both,
-    name_or_path may be None. Backbones that do without a Mask-to-Matte (`Backbone.alone`) need none.
+    name_or_path may be None. head: an alpha head that goes with any segmenter (vitmatte_s …, the path of a file of
+    ViTMatte, or guided, which needs no weights) in the place of Mask-to-Matte; the same may stand behind the name:
+    "vit_b+vitmatte_s". Backbones that do without a Mask-to-Matte (`Backbone.alone`) need none.
     folders: further folders to look for names in. mapped: map all files, not large ones only.
     Raises WeightsError: not installed, not a file of weights, damaged, of another network, or parts that do not
     belong together. Raises DeviceError when memory does not suffice for it.
     """
     opened: dict[Path, Parts] = {}
+    name_or_path, paired = split_pair(name_or_path, folders)
+    if head is None:
+        head = paired
+    elif paired is not None:
+        raise WeightsError(f"two alpha heads were named, {paired} and {os.fspath(head)!r}; name one")
+    if head is not None:
+        if m2m is not None:
+            raise WeightsError(f"both the alpha head {os.fspath(head)!r} and m2m={os.fspath(m2m)!r} were named; one "
+                               "takes the other's place, so name one")
+        return _with_head(name_or_path if sam is None else sam, head, folders, opened, mapped)
     sam_part = _part("sam", name_or_path if sam is None else sam, folders, opened, mapped)
     assert sam_part.architecture is not None
     assert sam_part.square is not None
@@ -161,7 +219,91 @@ def files_behind(name_or_path: Source, folders: Sequence[Source] = ()) -> list[P
 
     Raises WeightsError for an unknown name and for what is not installed.
     """
-    return [path.absolute() for path in _paths(name_or_path, folders)]
+    segmenter, head = split_pair(name_or_path, folders)
+    paths = _paths(segmenter, folders) if head is None else _segmenter_paths(segmenter, head, folders)
+    if head is not None and head != GUIDED:
+        paths = [*paths, *_head_paths(segmenter, head, folders)]
+    return [path.absolute() for path in paths]
+
+
+def split_pair(source: Source | None, folders: Sequence[Source] = ()) -> tuple[Source | None, str | None]:
+    """What stands before and behind the "+" of "vit_b+vitmatte_s"; (source, None) when there is no head in it.
+
+    Both may be paths: a "+" in the name of a file that is there is part of the name.
+    """
+    if not isinstance(source, str) or "+" not in source or os.path.exists(source) \
+            or ("/" not in source and _own(source, folders) is not None):
+        return source, None
+    segmenter, _, head = source.rpartition("+")
+    if not segmenter or not head:
+        raise WeightsError(f"{source[:80]!r} has nothing on one side of the +; expected a segmenter and an alpha head, "
+                           "such as lite+vitmatte_s")
+    if segmenter in catalogue.MODELS or os.path.exists(head) or not any(mark in head for mark in "/\\."):
+        return segmenter, head
+    return source, None
+
+
+def _with_head(segmenter: Source | None, head: Source, folders: Sequence[Source], opened: dict[Path, Parts],
+               mapped: bool) -> Checkpoint:
+    """A segmenter with an alpha head of its own choosing."""
+    if segmenter is None:
+        raise WeightsError("an alpha head was named without a segmenter; name that too, e.g. lite+vitmatte_s")
+    part, paths = None, _segmenter_paths(segmenter, head, folders)
+    heads = [] if head == GUIDED else _head_paths(segmenter, head, folders)  # before gigabytes are read
+    for path in paths:
+        part = opened[path] = recognise(read_file(path, mapped=mapped))
+        if part.sam:
+            break
+    if part is None or not part.sam or part.architecture is None or part.square is None:
+        raise _no_segmenter(part, os.fspath(segmenter))
+    check_room(part.raw.path, part.square, "square")
+    if head == GUIDED:
+        return Checkpoint(part.architecture, part.square, part.square, part.sam, {},
+                          {**part.raw.metadata, "file": str(part.raw.path)}, PairedHead(GUIDED, GUIDED, lambda: None))
+    own = recognise(read_file(heads[0], mapped=mapped))
+    if own.head_network is None and own.m2m:
+        check_pair(part, own)
+        side = _matte_square(part, own)
+        return Checkpoint(part.architecture, part.square, side, part.sam, own.m2m, _metadata(part, own))
+    if own.head_network is None:
+        raise WeightsError(f"{heads[0]} holds a segmenter and no alpha head; what goes behind the + is "
+                           f"{', '.join([*catalogue.HEADS, GUIDED])}, or a file of ViTMatte")
+    network = own.head_network
+    paired = PairedHead(network.head, network.label(own.shapes), lambda: head_module(own))
+    return Checkpoint(part.architecture, part.square, part.square, part.sam, own.head, _metadata(part, own), paired)
+
+
+GUIDED = "guided"
+"""The alpha head that needs no weights."""
+
+
+def _segmenter_paths(segmenter: object, head: Source, folders: Sequence[Source]) -> list[Path]:
+    if isinstance(segmenter, str) and segmenter in catalogue.MODELS:
+        return _segmenter(segmenter, folders, f"{segmenter}+{head}" if head in catalogue.HEADS else segmenter)
+    return _paths(segmenter, folders)
+
+
+def _head_paths(segmenter: object, head: Source, folders: Sequence[Source]) -> list[Path]:
+    """The one file of an alpha head."""
+    if isinstance(head, str) and head in catalogue.MODELS:
+        raise WeightsError(f"{head} is a model with a segmenter, and {segmenter} has one already; what goes behind the "
+                           f"+ is an alpha head: {', '.join([*catalogue.HEADS, GUIDED])}, or a file of ViTMatte")
+    try:
+        return _paths(head, folders)[:1]
+    except WeightsError as error:
+        if isinstance(head, str) and catalogue.files_of(head) is None:
+            raise WeightsError(f"there is no alpha head called {head[:80]!r}; known are "
+                               f"{', '.join([*catalogue.HEADS, GUIDED])}, or give the path of a file of ViTMatte"
+                               ) from None
+        raise error
+
+
+def _no_segmenter(part: Parts | None, name: str) -> WeightsError:
+    """That a file holds an alpha head where a segmenter is wanted."""
+    if part is not None and part.head_network is not None:
+        return WeightsError(f"{part.raw.path} holds {part.head_network.title}, an alpha head, which needs a segmenter "
+                            f"before it: lite+{name}, for example")
+    return WeightsError(f"{name} holds no segmenter, only an alpha head; name a segmenter, such as lite or vit_b")
 
 
 def open_sam(name_or_path: Source, *, folders: Sequence[Source] = ()) -> Parts:
@@ -221,6 +363,8 @@ def _part(which: Literal["sam", "m2m"], source: Source | None, folders: Sequence
         [parts] = _opened([path], opened, mapped)
         if parts.sam if which == "sam" else parts.m2m:
             return parts
+        if parts.head_network is not None:
+            raise _no_segmenter(parts, os.fspath(source))
     if which == "sam":
         raise WeightsError(f"{paths[0]} holds no SAM, only Mask-to-Matte; name its SAM too, e.g. sam='vit_b', "
                            "or join both: matting-anything weights convert SAM M2M -o MODEL.safetensors")

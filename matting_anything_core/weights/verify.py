@@ -71,8 +71,9 @@ def _weights(path: Path, file: WeightFile | None, progress: ShareCallback | None
     kind = kind_of(path)
     raw = read_file(path)
     parts = recognise(raw)
-    if file is not None and parts.architecture not in (None, file.architecture):
-        return Finding(path, "damaged", f"{path} holds {parts.architecture}, not {file.name}")
+    found = parts.architecture if parts.head_network is None else parts.head_network.label(parts.shapes)
+    if file is not None and found not in (None, file.architecture):
+        return Finding(path, "damaged", f"{path} holds {found}, not {file.name}")
     check_finite(raw, raw.tensors)
     if kind != "safetensors":
         digest = file_sha256(path, progress=progress)
@@ -88,7 +89,7 @@ def _weights(path: Path, file: WeightFile | None, progress: ShareCallback | None
     if data_sha256(path, progress=progress) != recorded:
         return Finding(path, "damaged", f"{path} does not match the checksum recorded in it; get it again")
     if file is not None and file.sha256 is not None:
-        source = raw.metadata.get(f"{'m2m' if file.role == 'm2m' else 'sam'}_source_sha256")
+        source = raw.metadata.get(f"{file.role if file.role in ('m2m', 'head') else 'sam'}_source_sha256")
         if source != file.sha256:
             return Finding(path, "unverified", f"intact, but made from another file than the published {file.name}")
         return Finding(path, "ok", "checksum matches; made from the published file")

@@ -1,4 +1,4 @@
-"""The plug-ins' files are in the wheel, with their run bits, and are found in an installed package."""
+"""The plug-ins' files are in the wheel, with their run bits, and found in an installed package; the sdist is whole."""
 
 from __future__ import annotations
 
@@ -44,3 +44,18 @@ def test_the_wheel_holds_no_more_than_it_should(site: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert not [name for name in names if "__pycache__" in name or name.startswith(("tests/", "gimp_plugin/"))]
     assert [name for name in names if name.startswith(HOSTS + "gimp_plugin/matte_selection/")]
+
+
+def test_the_sdist_holds_everything_that_is_kept_here() -> None:
+    """Tests, benchmarks, documentation and all: what is unpacked can be worked on and tested."""
+    from hatchling.builders.sdist import SdistBuilder
+
+    if not (ROOT / ".git").exists():
+        pytest.skip("no checkout: this is the sdist itself")
+    listed = subprocess.run(["git", "-C", str(ROOT), "ls-files", "-z"], capture_output=True, check=False)
+    if listed.returncode:
+        pytest.skip("git cannot list this checkout")
+    kept = {name for name in listed.stdout.decode().split("\0") if name and (ROOT / name).exists()}
+    there = {file.distribution_path for file in SdistBuilder(str(ROOT)).recurse_included_files()}
+    assert sorted(kept - there - {".gitignore", "pyproject.toml"}) == []  # the builder adds these two by itself
+    assert not [name for name in there if "__pycache__" in name or name.startswith((".venv", "build/", "runs/"))]

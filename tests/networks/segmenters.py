@@ -21,7 +21,7 @@ SHAPES = ((100, 100), (60, 128), (128, 37), (9, 64))
 PREFIX = "image_encoder."
 SAM2_SIZES = {  # by transformers' converter of the published checkpoints
     "sam2.1_t": {}, "sam2.1_s": {"blocks_per_stage": [1, 2, 11, 2], "global_attention_blocks": [7, 10, 13]},
-    "sam2.1_b+": {"hidden_size": 112, "embed_dim_per_stage": [112, 224, 448, 896],
+    "sam2.1_b": {"hidden_size": 112, "embed_dim_per_stage": [112, 224, 448, 896],
                   "num_attention_heads_per_stage": [2, 4, 8, 16], "blocks_per_stage": [2, 3, 16, 3],
                   "global_attention_blocks": [12, 16, 20], "window_positional_embedding_background_size": [14, 14]},
     "sam2.1_l": {"hidden_size": 144, "embed_dim_per_stage": [144, 288, 576, 1152],

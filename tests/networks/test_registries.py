@@ -50,7 +50,7 @@ class ToyHead:
         return self
 
     def alpha(self, view: Any, mask: Any, binary: Any, rgb: Any, options: Any, report: Any,
-              where: Window | None = None) -> Patch:
+              where: Window | None = None, hand: Any = None) -> Patch:
         report(0.5)
         return Patch(torch.full((1, 1, binary.bounds.height, binary.bounds.width), 0.5), binary.bounds)
 

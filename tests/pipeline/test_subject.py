@@ -9,6 +9,7 @@ import torch
 from tiny import picture, tiny_model
 
 from matting_anything_core import Prompt, PromptError, load_model, matte
+from matting_anything_core.errors import CancelledError
 from matting_anything_core.pipeline.subject import (
     GRID,
     SubjectNetwork,
@@ -100,6 +101,24 @@ def test_the_encoder_sees_the_whole_image_once(lite, monkeypatch) -> None:
     lite.matte(embedding)
     assert first <= 2
     assert len(seen) == first
+
+
+def test_finding_it_tells_its_progress_and_can_be_ended(lite) -> None:
+    image, _ = product(420, 560, (235, 235, 235))
+    for model in (lite, tiny_model()):
+        embedding, seen = model.embed(image), []
+        model.matte(embedding, progress=lambda *at, seen=seen: seen.append(at))
+        encoded = [share for stage, share in seen if stage == "encode"]
+        assert len(encoded) > 3
+        assert encoded == sorted(encoded)
+        assert 0 < encoded[2] < 1
+
+        def cancel(stage: str, share: float) -> None:
+            if stage == "encode" and share > 0:
+                raise CancelledError("enough")
+
+        with pytest.raises(CancelledError, match="enough"):
+            model.matte(model.embed(image), progress=cancel)
 
 
 @pytest.mark.parametrize("wrong", [

@@ -25,6 +25,7 @@ app.registerExtension({
     if (kind === NODE) addEditor(node);
     if (kind === MATTE || kind === REFINE) endWarnings(node);
     if (kind === LOADER) nameMissing(node, "model");
+    if (kind === LOADER) nameMissing(node, "alpha_head");
     if (kind === GETTER) nameMissing(node, "weights");
   },
   setup() {
@@ -52,7 +53,8 @@ function endWarnings(node) {
 /** Say in a list of models which of them are not there. */
 function nameMissing(node, input) {
   const widget = node.widgets?.find(({ name }) => name === input);
-  const missing = node.constructor.nodeData?.input?.required?.[input]?.[1]?.matting_anything_missing;
+  const inputs = { ...node.constructor.nodeData?.input?.optional, ...node.constructor.nodeData?.input?.required };
+  const missing = inputs[input]?.[1]?.matting_anything_missing;
   if (!widget?.options || !missing?.length) return;
   const words = wordsFor(app.extensionManager?.setting?.get("Comfy.Locale"));
   widget.options.getOptionLabel = (name) => (missing.includes(name) ? `${name} (${words.notThere})` : String(name));

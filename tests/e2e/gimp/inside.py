@@ -5,6 +5,7 @@ import os
 
 import gi
 
+gi.require_version("Babl", "0.1")
 gi.require_version("Gegl", "0.4")
 gi.require_version("Gimp", "3.0")
 import numpy as np  # noqa: E402

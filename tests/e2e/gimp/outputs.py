@@ -1,5 +1,6 @@
 """Inside GIMP: the plug-in on every kind of image, layer, selection and result. test_outputs.py reads what it keeps."""
 
+import os
 import sys
 import traceback
 
@@ -105,12 +106,104 @@ def clicks():
     image, layer = photo()
     path(image, [(370, 450)])
     kept_mask("not_there", image, layer, path_is="background")
+    image, layer = photo()
+    path(image, [(370, 440), (370, 480)])
+    kept_mask("line_there", image, layer, path_is="keep")
+
+
+def masked(pixels):
+    """The picture with a layer mask of these shares."""
+    image, layer = photo(selection=False)
+    mask = layer.create_mask(Gimp.AddMaskType.WHITE)
+    layer.add_mask(mask)
+    write(mask, "Y u8", pixels)
+    return image, layer
+
+
+def masks():
+    """The layer's mask, and the Quick Mask, as prompts."""
+    rough = np.zeros((512, 512), np.uint8)
+    rough[60:480, 120:340] = 255
+    kept_mask("mask_outline", *masked(rough), mask_is="outline")
+    trimap = rough // 2
+    trimap[150:400, 180:280] = 255
+    kept_mask("mask_trimap", *masked(trimap), mask_is="trimap")
+    image, layer = masked(rough)
+    image.select_rectangle(Gimp.ChannelOps.REPLACE, 120, 60, 40, 40)
+    kept_mask("mask_previous", image, layer, mask_is="previous", selection_is="drop")
+    image, layer = photo(selection=False)
+    quick = Gimp.Channel.new(image, "Qmask", 512, 512, 50.0, Gegl.Color.new("red"))
+    image.insert_channel(quick, None, 0)
+    x, y, width, height = BOX
+    shape = np.zeros((512, 512), np.uint8)
+    shape[y:y + height, x:x + width] = 255
+    write(quick, "Y' u8", shape)
+    image.set_selected_channels([quick])
+    sent = colours(layer)
+    status, message = call(image, [quick])
+    keep("quick", sent=sent, mask=read(layer.get_mask(), "Y float"))
+    note("quick", status=status, message=message, selected=[one.get_name() for one in image.get_selected_channels()])
+    call(image, [quick], output="selection")
+    keep("quick_selection", mask=read(quick, "Y' float"))
+
+
+def combining():
+    """Results that are put together with the selection that is there, and that end at it."""
+    for operation in ("add", "subtract", "intersect"):
+        image, layer = photo(selection=False)
+        path(image, [(230, 120), (220, 400)])
+        image.select_rectangle(Gimp.ChannelOps.REPLACE, 200, 200, 300, 300)
+        call(image, [layer], output="selection", selection_is="unused", path_is="subject",
+             existing_selection=operation)
+        keep(f"selection_{operation}", sent=colours(layer), selection=read(image.get_selection(), "Y float"))
+    image, layer = photo(selection=False)
+    image.select_ellipse(Gimp.ChannelOps.REPLACE, 100, 60, 200, 300)
+    keep("confined_by", selection=read(image.get_selection(), "Y float"))
+    kept_mask("confined", image, layer, confine=True)
+
+
+PARTS = ((90, 30, 250, 160), (60, 260, 280, 230))
+"""Two parts of a selection: x, y, width, height."""
+
+
+def objects():
+    """Several boxes, as one result and as one each."""
+    for name, arguments in (("one", {}), ("layers", {"output": "layer"}), ("each", {"output": "layer"}),
+                            ("channels", {"output": "channel"})):
+        image, layer = photo(selection=False)
+        for part in PARTS:
+            image.select_rectangle(Gimp.ChannelOps.ADD, *part)
+        image.select_rectangle(Gimp.ChannelOps.ADD, 500, 500, 2, 2)  # a slip of the hand
+        sent = colours(layer)
+        status, message = call(image, [layer], selection_is="boxes", **arguments,
+                               objects="each" if name in ("each", "channels") else "one")
+        made = image.get_channels() if name == "channels" else image.get_layers()
+        form, channels = ("Y' float", 1) if name == "channels" else ("R'G'B'A float", 4)
+        mask = layer.get_mask()
+        keep(f"objects_{name}", sent=sent, mask=[] if mask is None else read(mask, "Y float"),
+             **{f"made{number}": read(one, form, channels) for number, one in enumerate(made)})
+        note(f"objects_{name}", status=status, message=message, titles=[one.get_name() for one in made])
+
+
+def doubts():
+    """What is said when it is not certain which is the subject."""
+    said = {}
+    for name in ("photo.png", "many.png"):
+        image = load(name)
+        procedure = Gimp.get_pdb().lookup_procedure(MATTE)
+        config = procedure.create_config()
+        config.set_property("image", image)
+        config.set_core_object_array("drawables", image.get_layers())
+        result = procedure.run(config)
+        done = result.index(0) == Gimp.PDBStatusType.SUCCESS
+        said[name] = [result.index(0).value_nick, result.index(1) if done else Gimp.get_pdb().get_last_error()]
+    note("doubts", **said)
 
 
 def old_masks():
     """A layer that has a mask already."""
     ramp = np.tile(np.linspace(0, 1, 512, dtype=np.float32), (512, 1))
-    for policy in ("replace", "multiply", "stop"):
+    for policy in ("replace", "multiply", "add", "subtract", "stop"):
         for name, precision in (("", None), ("_float", Gimp.Precision.FLOAT_LINEAR)):
             image, layer = photo(precision)
             mask = layer.create_mask(Gimp.AddMaskType.WHITE)
@@ -172,6 +265,76 @@ def results():
              selected=[one.get_name() for one in image.get_selected_layers()])
 
 
+def likeness():
+    """What a new layer takes over: opacity, mode, mask and effects of its layer, and colours that sRGB cannot hold."""
+    for name, precision in (("u8", None), ("float", Gimp.Precision.FLOAT_LINEAR)):
+        image, layer = photo(precision)
+        image.convert_color_profile(Gimp.ColorProfile.new_rgb_adobe(), Gimp.ColorRenderingIntent.PERCEPTUAL, True)
+        pixels = read(layer, "R'G'B' float", 3).copy()
+        pixels[300:320, 220:240] = (-0.6, 1.0, -0.2)  # AdobeRGB's green in sRGB's numbers, about
+        pixels[(pixels.min(axis=2) > 0.85) & (np.arange(512)[:, None] > 200)] = 2.28  # where it is nearly white
+        write(layer, "R'G'B' float", pixels)
+        layer.set_opacity(60)
+        layer.set_mode(Gimp.LayerMode.MULTIPLY)
+        mask = layer.create_mask(Gimp.AddMaskType.WHITE)
+        layer.add_mask(mask)
+        write(mask, "Y float", np.full((512, 512), 0.5, np.float32))
+        own = read(layer, "R'G'B' float", 3)
+        status, message = call(image, [layer], output="layer")
+        made = image.get_layers()[0]
+        keep(f"like_{name}", own=own, made=read(made, "R'G'B'A float", 4), mask=read(made.get_mask(), "Y float"))
+        note(f"like_{name}", status=status, message=message, opacity=made.get_opacity(),
+             mode=made.get_mode().value_nick, visible=made.get_visible(), layers=len(image.get_layers()))
+    image, layer = photo()
+    group = Gimp.GroupLayer.new(image, "group")
+    image.insert_layer(group, None, 0)
+    image.reorder_item(layer, group, 0)
+    group.set_opacity(40)
+    sent = colours(group)
+    status, message = call(image, [group], output="layer")
+    made = image.get_layers()[0]
+    keep("like_group", sent=sent, made=read(made, "R'G'B'A float", 4))
+    note("like_group", status=status, message=message, opacity=made.get_opacity(), group=made.is_group())
+
+
+def meanwhile():
+    """A layer that is changed while its matte is made: the plug-in's own modules, in this process."""
+    sys.path.insert(0, os.path.expanduser("~/.config/GIMP/3.0/plug-ins/matte_selection"))
+    import arguments
+    import client
+    import work
+
+    procedure = Gimp.get_pdb().lookup_procedure(MATTE)
+    honest = work.Bar
+    for name, change in (
+        ("deleted", lambda image, layer: image.remove_layer(layer)),
+        ("resized", lambda image, layer: layer.resize(300, 300, 0, 0)),
+        ("moved", lambda image, layer: layer.set_offsets(15, 0)),
+        ("closed", lambda image, layer: image.delete()),
+    ):
+        image, layer = photo()
+        sent, done = colours(layer), []
+
+        class Meddling(honest):
+            def say(self, text, image=image, layer=layer, change=change, done=done):
+                super().say(text)
+                if "Fetching" in text:
+                    change(image, layer)
+                    done.append(True)
+
+        work.Bar = Meddling
+        message = ""
+        try:
+            work.matte_layers(image, [layer], arguments.Asked.of(procedure.create_config()))
+        except client.ClientError as error:
+            message = str(error)
+        finally:
+            work.Bar = honest
+        mask = layer.get_mask() if layer.is_valid() else None
+        keep(f"meanwhile_{name}", sent=sent, mask=np.zeros(0) if mask is None else read(mask, "Y float"))
+        note(f"meanwhile_{name}", message=message, changed=len(done), mask=mask is not None)
+
+
 def several():
     """Two layers at once."""
     image, layer = photo()
@@ -188,7 +351,7 @@ def refusals():
     """What cannot be done, and leaves everything as it is."""
     def refused(name, image, drawables, **arguments):
         before = state(image)
-        status, message = call(image, drawables, **arguments)
+        status, message = call(image, drawables if isinstance(drawables, list) else [drawables], **arguments)
         note(name, status=status, message=message, same=state(image) == before)
 
     image, layer = photo()
@@ -224,6 +387,18 @@ def refusals():
     image.select_ellipse(Gimp.ChannelOps.REPLACE, 60, 60, 8, 8)
     Gimp.Selection.feather(image, 60)
     refused("thin", image, [layer], selection_is="outline")
+    image, layer = photo()
+    image.select_rectangle(Gimp.ChannelOps.REPLACE, 200, 200, 1, 1)
+    for output in ("mask", "layer", "selection", "channel"):
+        refused(f"tiny_{output}", image, [layer], output=output)
+    image, layer = photo()
+    layer.add_alpha()
+    write(layer, "R'G'B'A u8", np.zeros((512, 512, 4), np.uint8))
+    refused("invisible", image, [layer])
+    image, layer = photo()
+    refused("no_mask", image, [layer], mask_is="outline")
+    refused("no_correction", *masked(np.full((512, 512), 255, np.uint8)), mask_is="previous")
+    refused("black_mask", *masked(np.zeros((512, 512), np.uint8)), mask_is="outline")
 
 
 def procedures():
@@ -240,7 +415,8 @@ def procedures():
     note("report", status=result.index(0).value_nick, report=result.index(1))
 
 
-for part in (kinds, places, selections, clicks, old_masks, holes, results, several, refusals, procedures):
+for part in (kinds, places, selections, clicks, masks, combining, objects, doubts, old_masks, holes,
+             results, likeness, several, refusals, procedures, meanwhile):
     try:
         part()
     except Exception:

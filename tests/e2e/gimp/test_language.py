@@ -12,8 +12,8 @@ pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.mark.parametrize(("language", "label", "nick", "message"), [
-    ("de", "Auswahl _freistellen …", "_Ergebnis", "berührt die Ebene „Background“ nicht"),
-    ("fi:en", "_Matte Selection...", "Resul_t", "does not touch the layer “Background”"),
+    ("de", "Auswahl freistel_len …", "_Ergebnis", "berührt die Ebene „Background“ nicht"),
+    ("fi:en", "Matte Se_lection...", "Resul_t", "does not touch the layer “Background”"),
 ])
 def test_the_language(language: str, label: str, nick: str, message: str,
                       new_session: Callable[[str], Session]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from matting_anything_core import Prompt, load_model
+from matting_anything_core import Prompt, load_model, write_image
 from matting_anything_core.result import Matte
 
 from .session import HERE, Finished, Session, results
@@ -24,6 +24,9 @@ Run = tuple[Session, Finished, dict[str, Any]]
 @pytest.fixture(scope="module")
 def run(new_session: Callable[[str], Session]) -> Run:
     session = new_session("outputs")
+    y, x = np.mgrid[0:192, 0:192] % 38 - 20
+    many = np.where((x ** 2 + y ** 2 < 144)[..., None], np.uint8([200, 60, 50]), np.uint8(120))
+    write_image(session.folder / "many.png", many)
     finished = session.run(HERE / "outputs.py", limit=600)
     return session, finished, results(session)
 
@@ -57,7 +60,7 @@ def test_the_script_ran_to_its_end_and_only_the_service_is_left(run: Run) -> Non
     _, finished, noted = run
     assert finished.status == 0, finished.errors
     assert not [name for name in noted if name.endswith(" failed")], noted
-    for complaint in ("CRITICAL", "Traceback", "crashed", "Warning: g_", "catalog directory"):
+    for complaint in ("CRITICAL", "Traceback", "crashed", "PyGIWarning", "Warning: g_", "catalog directory"):
         assert complaint not in finished.errors, finished.errors
     assert len(finished.left) == 1, finished.left
     assert "matting_anything_core.cli serve" in finished.left[0]
@@ -84,9 +87,75 @@ def test_a_layer_larger_than_the_canvas_has_a_mask_of_its_own_size(run: Run, exp
     assert np.abs(kept["mask"] - wanted).max() <= STEP
 
 
-def test_without_a_selection_the_whole_layer_is_the_box(run: Run, expected: Callable[..., Matte]) -> None:
+def test_without_a_selection_the_clear_subject_is_found(run: Run, expected: Callable[..., Matte]) -> None:
     kept = arrays(run, "none")
-    assert np.abs(kept["mask"] - expected(kept["sent"], box=(0, 0, 512, 512)).alpha).max() <= STEP
+    assert np.abs(kept["mask"] - expected(kept["sent"], subject=True).alpha).max() <= STEP
+
+
+def test_it_is_said_when_the_subject_is_not_certain(run: Run) -> None:
+    noted = run[2]["doubts"]
+    assert noted["photo.png"] == ["success", ""]
+    assert noted["many.png"][0] == "success", noted
+    assert noted["many.png"][1].startswith("It is not certain that what was found in “Background” is its subject")
+
+
+def test_the_layers_mask_may_be_outline_trimap_or_matte_to_correct(run: Run, expected: Callable[..., Matte]) -> None:
+    rough = np.zeros((512, 512), np.uint8)
+    rough[60:480, 120:340] = 255
+    trimap = np.where(rough > 0, np.uint8(128), np.uint8(0))
+    trimap[150:400, 180:280] = 255
+    drop = np.zeros((512, 512), np.uint8)
+    drop[60:100, 120:160] = 255
+    for name, prompt in (("outline", {"mask": rough}), ("trimap", {"trimap": trimap}),
+                         ("previous", {"previous": rough, "drop": drop})):
+        kept = arrays(run, f"mask_{name}")
+        assert run[2][f"mask_{name}"]["message"] == ""
+        assert np.abs(kept["mask"] - expected(kept["sent"], **prompt).alpha).max() <= STEP, name
+    kept = arrays(run, "mask_previous")["mask"]
+    assert kept[60:100, 120:160].max() < 0.5
+    assert kept[200:300, 200:300].min() == 1
+
+
+def test_the_quick_mask_is_the_selection_while_it_is_on(run: Run, expected: Callable[..., Matte]) -> None:
+    kept = arrays(run, "quick")
+    wanted = expected(kept["sent"], box=BOX).alpha
+    assert run[2]["quick"] == {"status": "success", "message": "", "selected": ["Qmask"]}
+    assert np.abs(kept["mask"] - wanted).max() <= STEP
+    assert np.abs(arrays(run, "quick_selection")["mask"] - wanted).max() <= 2 * STEP
+
+
+def test_the_result_is_put_together_with_the_selection(run: Run, expected: Callable[..., Matte]) -> None:
+    old = np.zeros((512, 512), np.float32)
+    old[200:500, 200:500] = 1
+    for name, wanted in (("add", lambda new: np.minimum(old + new, 1)), ("intersect", lambda new: np.minimum(old, new)),
+                         ("subtract", lambda new: np.maximum(old - new, 0))):
+        kept = arrays(run, f"selection_{name}")
+        new = expected(kept["sent"], points=[(230, 120), (220, 400)]).alpha
+        assert np.abs(kept["selection"] - wanted(new)).max() <= 2 * STEP, name
+
+
+def test_the_result_may_end_at_the_selection(run: Run, expected: Callable[..., Matte]) -> None:
+    kept, by = arrays(run, "confined"), arrays(run, "confined_by")["selection"]
+    alpha = expected(kept["sent"], box=(100, 60, 300, 360)).alpha
+    assert (alpha * (by == 0)).max() > 0.9, "something is to be cut off"
+    assert np.abs(kept["mask"] - alpha * by).max() <= STEP
+
+
+def test_several_boxes_give_one_result_or_one_each(run: Run, expected: Callable[..., Matte]) -> None:
+    sent = arrays(run, "objects_one")["sent"]
+    alphas = [expected(sent, box=(x, y, x + width, y + height)).alpha
+              for x, y, width, height in ((90, 30, 250, 160), (60, 260, 280, 230))]
+    together = 1 - (1 - alphas[0]) * (1 - alphas[1])
+    assert np.abs(arrays(run, "objects_one")["mask"] - together).max() <= STEP
+    noted = {name: run[2][f"objects_{name}"] for name in ("layers", "each", "channels")}
+    assert {one["status"] for one in noted.values()} == {"success"}, noted
+    assert noted["layers"]["titles"] == ["Background (matte)", "Background"]
+    assert np.abs(arrays(run, "objects_layers")["made0"][..., 3] - together).max() <= STEP
+    assert noted["each"]["titles"] == ["Background (matte 1)", "Background (matte 2)", "Background"]
+    assert noted["channels"]["titles"] == ["Background (matte 2)", "Background (matte 1)"]
+    for number, alpha in enumerate(alphas):
+        assert np.abs(arrays(run, "objects_each")[f"made{number}"][..., 3] - alpha).max() <= STEP
+        assert np.abs(arrays(run, "objects_channels")[f"made{1 - number}"] - alpha).max() <= STEP
 
 
 @pytest.mark.parametrize(("name", "shape"), [("ellipse_outline", "ellipse"), ("feather_outline", "feather")])
@@ -110,6 +179,7 @@ def test_points_of_a_path_are_clicks(run: Run, expected: Callable[..., Matte]) -
     kept = arrays(run, "not_there")
     wanted = expected(kept["sent"], box=BOX, points=[(370, 450)], labels=[0]).alpha
     assert np.abs(kept["mask"] - wanted).max() <= STEP
+    assert arrays(run, "line_there")["mask"][440:480, 370].min() > 0.5, "what a line says holds"
 
 
 @pytest.mark.parametrize("name", ["", "_float"])
@@ -119,6 +189,8 @@ def test_what_happens_to_an_old_mask(name: str, run: Run, expected: Callable[...
     assert np.abs(new["mask"] - wanted).max() <= STEP
     old = arrays(run, f"old_multiply{name}")["old"]
     assert np.abs(arrays(run, f"mask_multiply{name}")["mask"] - wanted * old).max() <= STEP
+    assert np.abs(arrays(run, f"mask_add{name}")["mask"] - np.minimum(wanted + old, 1)).max() <= STEP
+    assert np.abs(arrays(run, f"mask_subtract{name}")["mask"] - np.maximum(old - wanted, 0)).max() <= STEP
     stopped = run[2][f"mask_stop{name}"]
     assert stopped["status"] == "execution-error"
     assert "has a mask already" in stopped["message"]
@@ -159,6 +231,43 @@ def test_a_new_layer_holds_the_clean_cut_out(name: str, run: Run, expected: Call
     assert np.abs(got - colours)[seen].max() <= (0.02 if name == "_gray" else STEP)
 
 
+@pytest.mark.parametrize("name", ["u8", "float"])
+def test_a_new_layer_is_like_its_own_and_keeps_colours_that_srgb_cannot_hold(name: str, run: Run) -> None:
+    noted, kept = run[2][f"like_{name}"], arrays(run, f"like_{name}")
+    assert (noted["status"], noted["message"], noted["layers"]) == ("success", "", 2)
+    assert (noted["opacity"], noted["mode"], noted["visible"]) == (60, "multiply", True)
+    assert np.abs(kept["mask"] - 0.5).max() < 0.01
+    own, made = kept["own"], kept["made"]
+    green, bright = (slice(300, 320), slice(220, 240)), own.min(axis=2) > (2.2 if name == "float" else 0.98)
+    assert own[green][..., 0].max() < -0.1
+    solid = made[..., 3] == 1
+    assert solid[green].mean() > 0.9
+    assert (solid & bright).sum() > 100
+    assert np.abs(made[..., :3] - own)[solid].max() < 1e-5
+    soft = (made[..., 3] > 0.1) & (made[..., 3] < 0.9)
+    assert np.abs(made[..., :3] - own)[soft].max() > 0.1, "at soft edges the background is taken out"
+
+
+def test_a_group_becomes_one_layer_with_its_opacity(run: Run, expected: Callable[..., Matte]) -> None:
+    kept = arrays(run, "like_group")
+    assert run[2]["like_group"] == {"status": "success", "message": "", "opacity": 40, "group": False}
+    assert np.abs(kept["made"][..., 3] - expected(kept["sent"], box=BOX).alpha).max() <= STEP
+
+
+@pytest.mark.parametrize(("name", "told"), [("deleted", "was deleted meanwhile"), ("closed", "was deleted meanwhile"),
+                                            ("resized", "300 × 300 pixels now")])
+def test_a_layer_that_is_gone_or_resized_meanwhile_is_noticed(name: str, told: str, run: Run) -> None:
+    noted = run[2][f"meanwhile_{name}"]
+    assert (noted["changed"], noted["mask"]) == (1, False)
+    assert told in noted["message"]
+
+
+def test_a_layer_that_is_moved_meanwhile_takes_its_mask_along(run: Run, expected: Callable[..., Matte]) -> None:
+    noted, kept = run[2]["meanwhile_moved"], arrays(run, "meanwhile_moved")
+    assert (noted["message"], noted["changed"]) == ("", 1)
+    assert np.abs(kept["mask"] - expected(kept["sent"], box=BOX).alpha).max() <= STEP
+
+
 def test_an_indexed_image_gets_its_layer_too(run: Run, expected: Callable[..., Matte]) -> None:
     kept = arrays(run, "layer_indexed")
     assert run[2]["layer_indexed"]["status"] == "success"
@@ -194,7 +303,9 @@ def test_several_layers_get_a_mask_each(run: Run, expected: Callable[..., Matte]
     ("no_model", "matting-anything weights fetch sam_vit_h"), ("no_words", "matting-anything weights fetch grounding"),
     ("no_path", "Paths tool"), ("nothing", "Select one"), ("thin", "take the selection as a box"),
     ("locked", "Unlock"), ("locked_below", "Unlock"), ("locked_above", "Unlock"), ("locked_above_layer", "Unlock"),
-    ("floating", "Anchor"),
+    ("floating", "Anchor"), ("invisible", "nothing was changed"),
+    ("no_mask", "Add Layer Mask"), ("no_correction", "nothing says where"), ("black_mask", "shows nothing"),
+    *((f"tiny_{output}", "too small") for output in ("mask", "layer", "selection", "channel")),
 ])
 def test_what_cannot_be_done_is_told_and_changes_nothing(name: str, remedy: str, run: Run) -> None:
     noted = run[2][name]
@@ -213,7 +324,8 @@ def test_the_procedures_are_in_the_menus_and_documented(run: Run) -> None:
         assert noted[name]["menus"] == ["<Image>/Select", "<Image>/Layer/Mask"]
         assert len(noted[name]["help"]) > 50
     assert noted["plug-in-matte-selection"]["arguments"] == [
-        "run-mode", "image", "drawables", "output", "existing-mask", "selection-is", "path-is", "words", "model"]
+        "run-mode", "image", "drawables", "output", "existing-mask", "existing-selection", "selection-is", "mask-is",
+        "path-is", "objects", "confine", "words", "model"]
     assert noted["last"] == {"first": ["success", ""], "again": ["success", ""], "mask": True}
 
 

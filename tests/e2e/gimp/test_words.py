@@ -34,6 +34,8 @@ def test_words_name_the_subject_and_nothing_found_is_told(new_session: Callable[
     alpha = np.load(session.folder / "found.npz")["alpha"]
     assert alpha[y0:y1, x0:x1].mean() > 4 * alpha[35:, 34:].mean()
     assert alpha[y0:y1, x0:x1].mean() > 0.3
+    assert noted["each"]["status"] == "success", noted["each"]["message"]
+    assert True in noted["each"]["alike"], "the best match is one of all"
     assert noted["nothing"]["status"] == "execution-error"
     assert noted["nothing"]["same"]
     for part in ("Nothing was found", "elephant", "other words"):
