@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import fuse_conv_bn_eval
 
-from .attention import Step, transform
+from .attention import transform
+from .backbone import Step
 from .backbone import Shapes
 from .head_network import HeadNetwork
 

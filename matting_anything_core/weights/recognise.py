@@ -72,8 +72,8 @@ def recognise(raw: RawFile) -> Parts:
             raise WeightsError(f"{raw.path} says it holds {claimed}, but its tensors are those of {found}: "
                                "its header was changed, or the wrong tensors were written")
         backbone = backbone_of(found)
-        own = backbone.renamed or str
-        sam = {own(name): tensor for name, tensor in sam.items() if not name.startswith(backbone.unused)}
+        renamed = backbone.renamed or str
+        sam = {renamed(name): tensor for name, tensor in sam.items() if not name.startswith(backbone.unused)}
         architecture, square = found, _square(raw, found, sam)
         _check(raw, f"SAM ({found})", _sam(raw, found, square), sam)
     if m2m:
