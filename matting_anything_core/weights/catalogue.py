@@ -169,7 +169,7 @@ _FILES = (
         companions=(Companion("vocab.txt", _HUB + f"google-bert/bert-base-uncased/resolve/{_BERT_REVISION}/vocab.txt",
                               "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"),),
     ),
-    # Bytes and checksum as pinned by skiagrafia's, LayerStyle's and QuickPlayer's installers and others for this
+    # Bytes and checksum as pinned by LayerStyle's and QuickPlayer's installers and others for this
     # revision, each for itself.
     _vitmatte("vitmatte_s", "small", "composition-1k", "6a58ad7646403c1df626fbd746900aec7361ea1d", "model.safetensors",
               103294572, "bda9289db1bb6762d978b42d1c62ae3f34daf7497171a347a1d09657efd788cb", "Composition-1k"),
