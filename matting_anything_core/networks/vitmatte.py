@@ -21,8 +21,7 @@ from torch.nn import functional as F
 from torch.nn.utils import fuse_conv_bn_eval
 
 from .attention import transform
-from .backbone import Step
-from .backbone import Shapes
+from .backbone import Shapes, Step
 from .head_network import HeadNetwork
 
 PATCH = 16
