@@ -33,7 +33,7 @@ from .options import CHOICES, MatteOptions, OptionKeywords, chosen
 from .pipeline.closed_form import solve_trimap
 from .pipeline.continuation import around, as_logits, weight_of
 from .pipeline.correction import corrected
-from .pipeline.crops import crop_for, is_loose
+from .pipeline.crops import crop_for
 from .pipeline.embedding import Embedding, View, visible_colours
 from .pipeline.heads import HEADS, ON_TRIMAPS, AlphaHead, BinaryMask, HeadOptions, Patch, build_head
 from .pipeline.mask_refinement import AWAY, refine_mask
@@ -580,8 +580,6 @@ class MattingAnything:
         else:
             rough = None if one.prompt.mask is None else one.prompt.mask[view.window.slices()]
             mask = self.refine(view, found, one.begins, whole=one.whole, rough=rough)
-            if self.defaults.tighten_boxes and one.whole and one.begins.box is not None and one.prompt.trimap is None:
-                view, one, found, mask = self._tightened(embedding, view, one, found, mask, how)
             if one.limits:  # refining lets it grow again
                 ends = decoder_prompt(Prompt(box=one.prompt.box), view.window)
                 mask = mask._replace(logits=clip_to_box(mask.logits, ends, view.fit))
@@ -626,23 +624,6 @@ class MattingAnything:
                      warnings=(*one.seeds.warnings, *_doubts(one.subject)),
                      subject_score=None if one.subject is None else one.subject.score,
                      source=Source(self, embedding, MatteOptions(**asdict(how))))
-
-    def _tightened(
-        self, embedding: Embedding, view: View, one: _Asked, found: MaskLogits, mask: MaskLogits, how: HeadOptions
-    ) -> tuple[View, _Asked, MaskLogits, MaskLogits]:
-        """What was found in a box, as decoded and refined, looked for again in its own bounds where the box is loose;
-        else as it is."""
-        box = one.prompt.box
-        bounds = BinaryMask.of(mask, view.fit, tight=True).bounds.moved(view.window.top, view.window.left)
-        if box is None or not is_loose(box, bounds):
-            return view, one, found, mask
-        tight = (float(bounds.left), float(bounds.top), float(bounds.right), float(bounds.bottom))
-        again = self._ask(embedding, _Ready(replace(one.prompt, box=tight)), how)
-        view = self.view(embedding, again.window)
-        found = self.segment(view, [again.begins])[0]
-        mask = self.refine(view, found, again.begins, whole=True)
-        again = replace(again, prompt=one.prompt, subject=one.subject, nothing=one.nothing, limits=one.limits)
-        return view, again, found, mask
 
     def _within_trimap(
         self, embedding: Embedding, one: _Asked, alpha: np.ndarray[Any, Any]

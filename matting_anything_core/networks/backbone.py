@@ -37,8 +37,6 @@ class Defaults:
     guidance, sides : what "auto" means for them, see `MatteOptions`.
     crops : bool
         The encoder is so quick that an object that does not fill the image is looked at in a crop (pipeline/crops.py).
-    tighten_boxes : bool
-        Where what is found in a box is much smaller than it, it is looked for again in the bounds of that.
     clip_to_box : bool
         Masks end where the box does, with a margin: what the decoder finds elsewhere is more often wrong than a box
         that is too small.
@@ -57,7 +55,6 @@ class Defaults:
     guidance: Guidance = "mask"
     sides: Sides = "one"
     crops: bool = False
-    tighten_boxes: bool = False
     clip_to_box: bool = False
     refine_masks: bool = False
     points_correct: bool = False

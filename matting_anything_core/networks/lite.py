@@ -71,6 +71,6 @@ def _recognises(shapes: Shapes) -> bool:
 LITE = Backbone(
     "lite", lambda _size: LiteEncoder(), _recognises, input_size=384, mean=LITE_MEAN, std=LITE_STD, multiple=32,
     any_size=True, decoder_width=1024, working_bytes=512 << 20,
-    defaults=Defaults(crops=True, tighten_boxes=True, clip_to_box=True, refine_masks=True, points_correct=True,
+    defaults=Defaults(crops=True, clip_to_box=True, refine_masks=True, points_correct=True,
                       blend_candidates=True, head="guided"),
 )

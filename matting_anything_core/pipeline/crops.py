@@ -23,15 +23,6 @@ LEVEL = 1.15
 STEPS = 16
 """A crop begins at a multiple of its side divided by this."""
 
-LOOSE = 0.5
-"""A box is loose when what is found in it has bounds of less than this share of its area."""
-
-
-def is_loose(box: Box, found: Window) -> bool:
-    """Whether a box is so much larger than the bounds of what was found in it that these tell better where to look."""
-    x0, y0, x1, y1 = box
-    return not found.empty and found.height * found.width < LOOSE * (x1 - x0) * (y1 - y0)
-
 
 def crop_for(box: Box, height: int, width: int) -> Window | None:
     """The crop to look at for the object in a box.
