@@ -40,6 +40,8 @@ ANSWER, SILENCE, LONG = 10.0, 60.0, 1800.0
 it is alive; while it makes clean colours, when it says nothing."""
 STARTING = 180.0
 """Seconds to wait for a service that starts: the first import of torch from a slow disk takes minutes."""
+REPLACING = 3.0
+"""Seconds in which a service that has begun leaves its address."""
 STRIP = 4 << 20
 """Bytes of pixels that are handled at a time."""
 
@@ -126,6 +128,8 @@ def connect(folder: Path | None = None, *, stop: str = STOP, meanwhile: Wait | N
     if status is None:
         return None
     if (status.get("error") or {}).get("kind") == "Unauthorized":
+        if _replaced(file, endpoint, meanwhile):
+            return connect(folder, stop=stop, meanwhile=meanwhile)
         raise ClientError(_("The running service does not take the token of {file}. End the process {process}, delete "
                             "that file and try again."), "Unauthorized", file=file, process=process)
     if status.get("protocol") != PROTOCOL:
@@ -133,6 +137,23 @@ def connect(folder: Path | None = None, *, stop: str = STOP, meanwhile: Wait | N
                             "End it with “{command}”, and install both anew from one version."), "OtherVersion",
                           theirs=status.get("protocol"), ours=PROTOCOL, command=stop)
     return Service(port, token, status, file.parent, stop)
+
+
+def _replaced(file: Path, endpoint: object, meanwhile: Wait | None) -> bool:
+    """Whether an address is replaced by another one soon: a service that begins may have got the port of one that was
+    killed, before its own address stands in the place of that one's."""
+    until = time.monotonic() + REPLACING
+    while time.monotonic() < until:
+        with contextlib.suppress(ValueError):
+            try:
+                if json.loads(file.read_text(encoding="utf-8")) != endpoint:
+                    return True
+            except OSError:
+                return True
+        time.sleep(0.05)
+        if meanwhile is not None:
+            meanwhile()
+    return False
 
 
 def _status(port: int, token: str) -> dict[str, Any] | None:

@@ -249,6 +249,22 @@ def test_the_documents_examples_work(client: Client, tmp_path: Path, monkeypatch
             assert read_image(tmp_path / "cutout.png").alpha is not None
 
 
+def test_a_service_on_the_port_of_one_that_was_killed_is_found(client: Client, runtime: Path) -> None:
+    """Until it has left its own address, that of the other one stands there."""
+    runtime.mkdir()
+    mine = client.endpoint
+    write_endpoint(type(mine)(**{**mine.__dict__, "token": "of the other one"}))
+    leaving = threading.Timer(0.4, write_endpoint, [mine])
+    leaving.start()
+    found = connect()
+    leaving.join()
+    assert found is not None
+    assert found.status["protocol"] == 1
+    threading.Timer(0.4, (runtime / "server.json").unlink).start()
+    write_endpoint(type(mine)(**{**mine.__dict__, "token": "of one that has ended"}))
+    assert connect() is None
+
+
 def test_a_wrong_token_and_another_protocol(client: Client, runtime: Path) -> None:
     runtime.mkdir()
     mine = client.endpoint
