@@ -26,7 +26,7 @@ from .image import MAX_PIXELS, Image, readable_suffixes
 from .journal import INTENDED, Entry, Journal, file_state, fingerprint
 from .model import MattingAnything
 from .naming import distinct, key
-from .options import USUAL, MatteOptions, OptionKeywords
+from .options import OPTION_HELP, USUAL, MatteOptions, OptionKeywords
 from .output import OutputKeywords, OutputOptions, write_output
 from .shrink import Picture, read_picture, scaled_prompt
 from .times import Times
@@ -247,6 +247,9 @@ class BatchOptions(OutputOptions):
     def of(cls, options: BatchOptions | None, keywords: BatchKeywords) -> BatchOptions:
         """Options with keywords in the place of their fields. Raises MattingError for unknown ones."""
         own = {one.name for one in fields(cls)} - {"matte"}
+        if unknown := sorted(keywords.keys() - own - OPTION_HELP.keys()):
+            raise MattingError(f"unknown option {', '.join(unknown)}; expected {', '.join(sorted(own))}, or one of "
+                               f"MatteOptions: {', '.join(OPTION_HELP)}")
         base = options or cls()
         given: dict[str, Any] = {name: value for name, value in keywords.items() if name in own}
         how = cast(OptionKeywords, {name: value for name, value in keywords.items() if name not in own})

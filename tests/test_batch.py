@@ -18,11 +18,12 @@ from tiny import picture, tiny_model
 
 from matting_anything_core import Prompt, PromptError, matte, read_image, write_image
 from matting_anything_core.assets import demo_picture
-from matting_anything_core.batch import AHEAD, Item, clear_subject, in_shares, items_in, matte_batch
+from matting_anything_core.batch import AHEAD, BatchOptions, Item, clear_subject, in_shares, items_in, matte_batch
 from matting_anything_core.cli import main
 from matting_anything_core.cli.batch import noted_interrupt
-from matting_anything_core.errors import ImageError, WeightsError
+from matting_anything_core.errors import ImageError, MattingError, WeightsError
 from matting_anything_core.manifest import read_manifest
+from matting_anything_core.options import MatteOptions
 
 
 @pytest.fixture
@@ -127,6 +128,16 @@ def test_what_cannot_be_written_fails_alone(tmp_path: Path) -> None:
     items = [Item(picture(20, 20), (1, 1, 9, 9), tmp_path / "file" / "a.png"),
              Item(picture(20, 20), (1, 1, 9, 9), tmp_path / "b.png")]
     assert [outcome.status for outcome in matte_batch(items, model=tiny_model())] == ["failed", "done"]
+
+
+def test_keywords_take_the_place_of_fields_and_unknown_ones_are_named() -> None:
+    given = BatchOptions(output="alpha", bits=16, matte=MatteOptions(sides="two"))
+    found = BatchOptions.of(given, {"bits": 8, "guidance": "alpha"})
+    assert found == BatchOptions(output="alpha", bits=8, matte=MatteOptions(sides="two", guidance="alpha"))
+    with pytest.raises(MattingError, match=r"unknown option ouput; expected .*output.* guidance"):
+        next(matte_batch([], model=tiny_model(), ouput="alpha"))  # type: ignore[call-arg]
+    with pytest.raises(PromptError, match="guidance was given as 'alpah'"):
+        next(matte_batch([], model=tiny_model(), guidance="alpah"))  # type: ignore[arg-type]
 
 
 def test_a_model_that_is_not_there_ends_it_at_once(tmp_path: Path) -> None:
